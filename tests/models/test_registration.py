@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -240,24 +237,3 @@ def test_what_no_codec_takes_is_refused_with_the_way_of_a_pickle(workspace: Work
     model = make_pipeline(FunctionTransformer(lambda rows: rows), LogisticRegression()).fit(TABLE[["a"]], LATE)
     with pytest.raises(CodecError, match=r"at `\.steps\[0\]\[1\]\.func`.*`pickled=True`"):
         register(model, "late", signature=TABLE[["a"]], workspace=workspace)
-
-
-SCRIPT = """
-import numpy as np
-from sklearn.base import BaseEstimator
-from mainspring.models import Field, Signature, load_model, register
-class Twice(BaseEstimator):
-    def predict(self, X): return X[:, 0] * 2
-register(Twice(), "twice", signature=Signature((Field("x", "f64"),)), input_kind="numpy")
-assert type(load_model("twice/1")) is Twice
-"""
-LOADS = "import numpy as np, mainspring.models as m; print(m.load_model('twice/1').predict(np.ones((1, 1))))"
-
-
-def test_a_class_of_the_script_that_registers_it_is_that_of_its_module_elsewhere(tmp_path: Path) -> None:
-    (tmp_path / "mainspring.toml").write_text("")
-    (tmp_path / "own.py").write_text(SCRIPT)
-    for command in ([sys.executable, "own.py"], [sys.executable, "-c", LOADS]):
-        done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr
-    assert done.stdout == "[2.]\n"

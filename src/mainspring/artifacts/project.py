@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from mainspring.artifacts.script import script, script_module
+from mainspring.artifacts.script import script
 from mainspring.errors import CodecError, shorten
 from mainspring.ledger import note_moving
 
@@ -26,15 +26,12 @@ is_recorded_code: ContextVar[bool] = ContextVar("is_recorded_code", default=Fals
 
 @contextmanager
 def importing_from(folders: Sequence[Path]) -> Iterator[None]:
-    """Make these the folders of the project's modules for the block, of which the script that runs may be one."""
+    """Make these the folders of the project's modules for the block."""
     token = import_folders.set(tuple(folders))
-    own = script.set(script_module(folders) or "__main__") if script.get() == "__main__" else None
     try:
         yield
     finally:
         import_folders.reset(token)
-        if own is not None:
-            script.reset(own)
 
 
 def find_definition(path: str) -> str:

@@ -10,7 +10,6 @@ import msgspec
 from msgspec.structs import replace
 
 from mainspring.artifacts import Encoded, save
-from mainspring.artifacts.project import importing_from
 from mainspring.errors import CodecError, InvalidError, MainspringError, NotAllowedError, WrongTypeError
 from mainspring.ledger import Replay, current_replay
 from mainspring.models._rules import check_model_name
@@ -108,8 +107,7 @@ def register(
     if is_training(model):
         said = "is registered in training mode, in which dropout and batch norm make its answers random or those of a batch"
         warnings.warn(f"`{name}` {said}. Call `model.eval()` before.", InTraining, stacklevel=2)
-    with importing_from(workspace.project.source_roots):
-        content_digest, encoded = _saved(model, workspace, pickled=pickled)
+    content_digest, encoded = _saved(model, workspace, pickled=pickled)
     store = ModelStore(workspace.database, workspace.ledger)
     version = ModelVersion(
         id="", name=name, number=0, content_digest=content_digest, encoded=encoded, signature=made, input_kind=kind,

@@ -13,7 +13,7 @@ import msgspec
 from blake3 import blake3
 
 from mainspring.artifacts.record import Artifact
-from mainspring.artifacts.script import script, script_module
+from mainspring.artifacts.script import script, script_file
 from mainspring.errors import ConflictError, GraphError, NotFoundError, StorageError
 from mainspring.ledger import new_id
 from mainspring.pipelines.code.tree import read_tree
@@ -416,7 +416,16 @@ def _module_of(workspace: Workspace, pipeline: Recordable) -> str:
 
 
 def _main_module(workspace: Workspace) -> str | None:
-    return script_module(workspace.project.source_roots)
+    """The name under which the running script could be imported from the project."""
+    file = script_file()
+    if file is None:
+        return None
+    path = Path(file).resolve()
+    for root in reversed(workspace.project.source_roots):
+        if path.is_relative_to(root):
+            parts = path.relative_to(root).with_suffix("").parts
+            return ".".join(parts) if all(part.isidentifier() for part in parts) else None
+    return None
 
 
 def _workspace_of(pipeline: Recordable) -> Workspace:
