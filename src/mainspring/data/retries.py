@@ -25,16 +25,13 @@ def taken_over(workspace: Workspace, store: DatasetStore, name: str, make: Makin
 
     None if there are none that hold.
     """
+    given = store, workspace.blobs, name, make
     with using(workspace):
-        while (writes := _made_or_set_apart_before(store, workspace.blobs, name, make)) is not None:
+        while (writes := _made_before(*given) or _set_apart_before(*given)) is not None:
             versions = store.commit(writes)
             if versions is not None:
                 return versions  # else another writer was faster, and may have changed what they hold
     return None
-
-
-def _made_or_set_apart_before(store: DatasetStore, blobs: BlobStore, name: str, make: Making) -> list[Write] | None:
-    return _made_before(store, blobs, name, make) or _set_apart_before(store, blobs, name, make)
 
 
 def _set_apart_before(store: DatasetStore, blobs: BlobStore, name: str, make: Making) -> list[Write] | None:

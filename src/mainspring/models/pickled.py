@@ -59,7 +59,8 @@ def unpickled(data: bytes) -> Any:
     """
     find_modules()
     try:
-        return _Unpickler(BytesIO(data)).load()  # every caller checked signature and permission, or acts on a word
+        # Every caller checked signature and permission, or acts on a person's word.
+        return _Unpickler(BytesIO(data)).load()
     except MemoryError:
         raise
     except Exception as error:

@@ -177,10 +177,8 @@ def _call(
             begin_hooks(StepAtWork(place.workspace, task.id, task.name, task.run, run_log))
             function = find()
             stack.enter_context(paths_below(log_path.with_suffix(_PATHS)))
-            with (
-                unwatched(),
-                moving_noted(),
-            ):  # after the import: arguments may be of the project's classes, or need its codecs
+            # After the import: arguments may be of the project's classes, or need its codecs.
+            with unwatched(), moving_noted():
                 arguments = {name: _argument(place, task, name) for name in task.arguments}
                 left = place.left(task, function)
             observer.recall(left.reads)
