@@ -35,12 +35,14 @@ class SystemClock:
         return time.time_ns() // 1_000
 
 
-clock: ContextVar[Clock] = ContextVar("clock", default=SystemClock())
+_SYSTEM = SystemClock()
+clock: ContextVar[Clock] = ContextVar("clock", default=_SYSTEM)
 
 
 def now_us() -> int:
     """Microseconds since 1970 by the clock in force here."""
-    return clock.get().now_us()
+    own = clock.get()
+    return time.time_ns() // 1_000 if own is _SYSTEM else own.now_us()  # a call less, several times a prediction
 
 
 def now() -> datetime:

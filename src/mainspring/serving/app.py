@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from mainspring.errors import (
     MainspringError,
@@ -50,9 +49,6 @@ from mainspring.streams.wire import time_us
 from mainspring.web.app import JSON, MOST_ENTITIES, READS, Answer, Request, RequestError, WebApp, encode
 from mainspring.web.metrics import Counted, Metrics
 from mainspring.workspace import Workspace
-
-if TYPE_CHECKING:
-    from mainspring.features import FeatureReader
 
 _log = logging.getLogger("mainspring.serving")
 _READERS = 16  # threads that wait for a store on another machine
@@ -103,7 +99,6 @@ class ServingApp(WebApp):
         self._readers = ThreadPoolExecutor(_READERS, "features")
         self._streams = Streams(timeout_s)
         self._features_timeout_s, self._replay, self._max_entities = features_timeout_s, replay, max_entities
-        self._statuses: Counter[tuple[str, str]] = Counter()
         super().__init__(Metrics({"endpoint": endpoints[0]} if len(endpoints) == 1 else {}, _PREDICTIONS), **limits)
         self._endpoints = EndpointStore(workspace.database)
         self._poll_s = poll_s
@@ -146,7 +141,7 @@ class ServingApp(WebApp):
 
     def told(self) -> Sequence[str]:
         """The versions that answer, and what became of features and threads."""
-        return figures(self.live, self._statuses)
+        return figures(self.live)
 
     def chores(self) -> list[Coroutine[Any, Any, None]]:
         """Besides, the endpoints are followed, and calls that take too long are given up."""
@@ -272,8 +267,13 @@ class ServingApp(WebApp):
     async def _begun(self, live: Live, call: Call, request: Request) -> tuple[Filled, Entry]:
         """What the model takes, and what is logged of it."""
         began = time.perf_counter()
-        reader = live.predictor.reader
-        filled = Filled(call.columns) if reader is None else await self._filled(live, reader, call, request)
+        if live.predictor.reader is None:
+            filled = Filled(call.columns)
+        else:
+            is_at_hand = call.rows <= live.rows_at_hand
+            filled = self._filled(live, call, request) if is_at_hand else await self._filled_apart(live, call, request)
+            for status, number in filled.statuses.items():
+                live.features[status] += number
         route_key = request.headers.get(b"x-route-key", b"").decode("latin-1")
         role = self._role(request) if ROLE in request.headers else ""
         return filled, Entry(request.id.decode(), route_key, began, call.columns, call.rows, filled.reads, role)
@@ -295,33 +295,33 @@ class ServingApp(WebApp):
         headers = ((b"x-model-version", live.header), *told, *answer.headers)
         return Answer(answer.body, answer.kind, answer.status, answer.rows, headers=headers)
 
-    async def _filled(self, live: Live, reader: FeatureReader, call: Call, request: Request) -> Filled:
+    def _filled(self, live: Live, call: Call, request: Request) -> Filled:
         """What the model takes, with the features that are read for it."""
         if call.rows > self._max_entities:
             raise RequestError(
                 422, f"{call.rows:,} rows; features are read for at most {self._max_entities:,} in one request."
             )
-        fill, request_id = live.predictor.fill, request.id.decode()
         at_us = self._asked_at(request) if b"feature-time" in request.headers else None
+        request_id = request.id.decode()
         try:
-            if live.reads_apart or reader.is_slow(call.rows):
-                async with asyncio.timeout(self._features_timeout_s if call.rows <= MANY_ROWS else None):
-                    loop = asyncio.get_running_loop()
-                    filled = await loop.run_in_executor(self._readers, fill, call.columns, call.rows, request_id, at_us)
-            else:
-                filled = fill(call.columns, call.rows, request_id, at_us)
-        except (StorageError, TimeoutError) as error:
-            _log.warning("request %s: %s", request_id, redact(str(error)) or "the features were not read in time")
-            raise RequestError(503, "The features can't be read now. Send the request again.", _RETRY) from error
+            filled = live.predictor.fill(call.columns, call.rows, request_id, at_us)
+        except StorageError as error:
+            raise _unread(error, request_id) from error
         except WrongTypeError as error:  # a value of the request that its declared type can't hold
             raise RequestError(422, str(error)) from error
         except Exception as error:
             raise refusal_of(error, request_id, f"reading the features of {live.name}") from error
         if filled.problems:
             raise RequestError(422, str(filled.problems[0]), problems=filled.problems)
-        for status, number in filled.statuses.items():
-            self._statuses[live.endpoint.name, status] += number
         return filled
+
+    async def _filled_apart(self, live: Live, call: Call, request: Request) -> Filled:
+        """The same, in a thread that may have to wait; a read of few rows not for long."""
+        work = asyncio.get_running_loop().run_in_executor(self._readers, self._filled, live, call, request)
+        try:
+            return await asyncio.wait_for(work, self._features_timeout_s if call.rows <= MANY_ROWS else None)
+        except TimeoutError as error:
+            raise _unread(error, request.id.decode()) from error
 
     def _asked_at(self, request: Request) -> int | None:
         """The instant that a request is a replay of; None is now."""
@@ -369,7 +369,13 @@ class ServingApp(WebApp):
             before = self.live[name]
             self._retired.append(before)  # requests that began with it end with it
             self.live[name] = load_live(self.workspace, row.name, timeout_s=self._timeout_s)
-            self.live[name].intake.go_on(before.intake)
+            self.live[name].go_on(before)
+
+
+def _unread(error: Exception, request_id: str) -> RequestError:
+    """What is answered where features can't be read."""
+    _log.warning("request %s: %s", request_id, redact(str(error)) or "the features were not read in time")
+    return RequestError(503, "The features can't be read now. Send the request again.", _RETRY)
 
 
 async def _written(call: Call, write: Callable[..., Answer], *told: Any) -> Answer:

@@ -8,9 +8,9 @@ from mainspring.serving.live import Live
 from mainspring.web.metrics import counter, gauge
 
 
-def figures(lives: Mapping[str, Live], features: Mapping[tuple[str, str], int]) -> list[str]:
-    """The lines of the endpoints that answer, by name; `features` counts those that were read, by endpoint and status."""
-    return [*_models(lives), *_features(lives, features), *_predictions(lives), *_labels(lives)]
+def figures(lives: Mapping[str, Live]) -> list[str]:
+    """The lines of the endpoints that answer, by name."""
+    return [*_models(lives), *_features(lives), *_predictions(lives), *_labels(lives)]
 
 
 def _models(lives: Mapping[str, Live]) -> list[str]:
@@ -28,10 +28,11 @@ def _models(lives: Mapping[str, Live]) -> list[str]:
     return lines
 
 
-def _features(lives: Mapping[str, Live], features: Mapping[tuple[str, str], int]) -> list[str]:
+def _features(lives: Mapping[str, Live]) -> list[str]:
     lines: list[str] = []
-    if features:
-        read = [({"endpoint": name, "status": status}, n) for (name, status), n in sorted(features.items())]
+    counts = {name: sorted(live.features.items()) for name, live in sorted(lives.items())}
+    read = [({"endpoint": name, "status": status}, n) for name, counted in counts.items() for status, n in counted]
+    if read:
         lines += counter("mainspring_features_total", "Features that were read for predictions, by status.", read)
     logs = {name: live.predictor.log for name, live in lives.items()}
     dropped = [({"endpoint": name}, log.dropped) for name, log in logs.items() if log is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -29,14 +30,14 @@ _WARM_CALLS = 5
 class Live:
     """A predictor ready to answer, in each of the protocols. A request that began with it ends with it.
 
-    `batcher` answers; `reads_apart` says that reading its features takes long enough to be worth a thread, which from another
-    machine always does. `example` are records that it takes. `log` is where its predictions are logged, None if they aren't,
-    and `intake` takes their labels.
+    `batcher` answers; the features of at most `rows_at_hand` rows are read so quickly that no thread is worth it, those of a
+    store on another machine never, and `features` counts those that were read, by status. `example` are records that it
+    takes. `log` is where its predictions are logged, None if they aren't, and `intake` takes their labels.
     """
 
     def __init__(
         self, endpoint: Endpoint, version: ModelVersion, predictor: OnlinePredictor, example: list[Any], *,
-        is_remote: bool, intake: LabelIntake, timeout_s: float = TIMEOUT_S, log: PredictionLog | None = None,
+        intake: LabelIntake, timeout_s: float = TIMEOUT_S, log: PredictionLog | None = None,
     ) -> None:  # fmt: skip
         self.endpoint = endpoint
         self.version = version
@@ -50,13 +51,14 @@ class Live:
         call_s = _call_s(lambda rows: self._warm(model, columns, len(rows)), given)
         names = [field.name for field in model.signature.inputs]
         self.log, self.intake = log, intake
-        predictor.keeps_reads = log is not None
+        self.features: Counter[str] = Counter()
         self.write = None if log is None else partial(log.write, Source.of(endpoint, predictor))
         give_up = model.give_up if self.is_isolated else None
         self.batcher = Batcher(model.answer, names, call_s=call_s, timeout_s=timeout_s, log=self.write, give_up=give_up)
         self.inference = Inference(predictor.takes, model.signature)
         self.invocations = Invocations(predictor.takes, predictor.check)
-        self.reads_apart = is_remote or _call_s(self._read, self.example) > SLOW_S
+        quick_rows = 0 if predictor.reader is None else predictor.reader.quick_rows
+        self.rows_at_hand = quick_rows if quick_rows and _call_s(self._read, self.example) <= SLOW_S else 0
 
     @property
     def is_idle(self) -> bool:
@@ -72,6 +74,11 @@ class Live:
     def restarts(self) -> int | None:
         """How often the model's own process was replaced; None if it has none."""
         return self.predictor.predictor.restarts
+
+    def go_on(self, before: Live) -> None:
+        """Count from where the one stopped that answered before the endpoint moved."""
+        self.features = before.features  # which the requests that began with it add to
+        self.intake.go_on(before.intake)
 
     def close(self) -> None:
         """Answer no more: end the model's thread, and its own process if it has one."""
@@ -113,9 +120,8 @@ def load_live(workspace: Workspace, name: str, *, timeout_s: float = TIMEOUT_S) 
     predictor = load_predictor(endpoint, workspace=workspace)
     example = example_of(version, workspace.blobs)
     log = prediction_log(workspace) if endpoint.log != "off" else None
-    is_remote = workspace.online_folder is None
     intake = LabelIntake(endpoint, workspace)
-    live = Live(endpoint, version, predictor, example, is_remote=is_remote, intake=intake, timeout_s=timeout_s, log=log)
+    live = Live(endpoint, version, predictor, example, intake=intake, timeout_s=timeout_s, log=log)
     if predictor.reader is not None and not {*predictor.reader.request, *predictor.reader.names} & {*endpoint.redact}:
         from mainspring.features.parity import VectorLog
 

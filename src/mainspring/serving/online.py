@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from msgspec.structs import replace
 
 from mainspring.artifacts.project import importing_from
 from mainspring.errors import depended_on
-from mainspring.ledger import new_id
+from mainspring.ledger import is_sampled, new_id
 from mainspring.models import Field, ModelVersion, Predictor, Problem, Signature, get_model_version, load_onnx
 from mainspring.models.predictor import Prediction, expect_none, plain
 from mainspring.models.records import MOST_PROBLEMS, RecordCheck
@@ -31,7 +30,7 @@ from mainspring.workspace import Workspace, current_workspace
 
 if TYPE_CHECKING:
     from mainspring.features import Definition, FeatureReader, Vector
-    from mainspring.features.online.reader import Reading
+    from mainspring.features.online.vector import Reading
     from mainspring.features.parity import VectorLog
 
 OVERRIDDEN = "OVERRIDDEN"
@@ -43,7 +42,7 @@ _VALUES = attrgetter("values")
 class Filled(Struct, frozen=True, gc=False):
     """The model's columns, among others. `statuses` counts the features by what became of them, `problems` are missing ones.
 
-    `reads` are the reads of the online store that they come from, by rows, where these are kept.
+    `reads` are the reads of the online store that they come from, in the order of the rows.
     """
 
     columns: Columns
@@ -57,7 +56,7 @@ class OnlinePredictor:
 
     `takes` is what a record holds: the columns of the service's request, and inputs that are no features. With `overrides`
     it may hold features, too, which are then taken as they are; the keys are needed nevertheless. `log` is that of served
-    vectors; with `keeps_reads` what was read is told with its watermarks.
+    vectors.
     """
 
     def __init__(
@@ -65,7 +64,6 @@ class OnlinePredictor:
         log: VectorLog | None = None,
     ) -> None:  # fmt: skip
         self.predictor, self.reader, self.overrides, self.log = predictor, reader, overrides, log
-        self.keeps_reads = False
         signature = predictor.signature
         self.takes = signature if reader is None else _taken(signature, reader)
         self.decode = RowDecoder(self.takes).decode
@@ -76,6 +74,7 @@ class OnlinePredictor:
         self._read_at = [(name, places[name]) for name in self.features]
         wanted = [place for _, place in self._read_at]
         self._chosen = None if wanted == [*range(len(places))] else wanted
+        self._told: tuple[Sequence[str], Mapping[str, int]] = (), {}
         self._certain = [(field, places[name]) for name, field in self.features.items() if not field.nullable]
 
     def __call__(self, records: Any) -> list[Prediction]:
@@ -123,7 +122,8 @@ class OnlinePredictor:
         """
         if self.reader is None or not rows:
             return Filled(columns)
-        vectors, reads = self._read(columns, rows, request_id or new_id(), at_us)
+        reads = self._reads(columns, rows, request_id or new_id(), at_us)
+        vectors = reads[0].vectors if len(reads) == 1 else [vector for each in reads for vector in each.vectors]
         values: Iterable[Any] = zip(vectors[0].values) if rows == 1 else zip(*map(_VALUES, vectors), strict=True)
         if self._chosen is not None:
             whole = [*values]
@@ -137,37 +137,31 @@ class OnlinePredictor:
         problems: list[Problem] = []
         for field, place in self._certain:
             problems += _missing(field, place, filled[field.name], vectors)
-        statuses = self._statuses(vectors, columns, overridden)
-        return Filled(filled, statuses, problems[:MOST_PROBLEMS], reads)
+        first, told = self._told  # whose statuses are one list, where nothing is missing
+        if rows != 1 or overridden or vectors[0].statuses is not first:
+            told = self._statuses(vectors, columns, overridden)
+            if rows == 1 and not overridden:
+                self._told = vectors[0].statuses, told
+        return Filled(filled, told, problems[:MOST_PROBLEMS], reads)
 
-    def _read(
-        self, columns: Columns, rows: int, request_id: str, at_us: int | None
-    ) -> tuple[Sequence[Vector], Sequence[Reading]]:
+    def _reads(self, columns: Columns, rows: int, request_id: str, at_us: int | None) -> Sequence[Reading]:
         reader, log = self.reader, self.log
         assert reader is not None
-        if rows == 1 and not self.keeps_reads and (log is None or not log.samples(f"{request_id}-0")):
-            # What most requests are, without lists on the way: 3 µs less.
-            return reader.read([{name: plain(columns[name])[0] for name in self._asked}], at_us=at_us), ()
+        if rows == 1 and (log is None or not is_sampled(f"{request_id}-0", log.limit)):
+            # What most requests are, without the lists on the way: half of the time.
+            entity = {}
+            for name in self._asked:
+                values = columns[name]
+                entity[name] = values[0] if type(values) is tuple else plain(values)[0]
+            return (reader.one(entity, at_us=at_us),)
         asked = [plain(columns[name]) for name in self._asked]
         entities = [dict(zip(self._asked, row, strict=True)) for row in zip(*asked, strict=True)]
-        ids = [f"{request_id}-{row}" for row in range(rows)]
-        reads: Sequence[Reading]
-        if not self.keeps_reads:
-            read = partial(reader.read, entities) if log is None else partial(log.read, reader, entities, ids)
-            return read(at_us=at_us), ()
-        if log is None:
-            reads = [reader.reading(some, at_us=at_us, wanted=()) for some in reader.batches(entities)]
-        else:
-            reads = log.readings(reader, entities, ids, at_us=at_us)
-        return reads[0].vectors if len(reads) == 1 else [vector for each in reads for vector in each.vectors], reads
+        if log is not None:
+            return log.readings(reader, entities, [f"{request_id}-{row}" for row in range(rows)], at_us=at_us)
+        return [reader.reading(some, at_us=at_us, wanted=()) for some in reader.batches(entities)]
 
     def _statuses(self, vectors: Sequence[Vector], columns: Columns, overridden: Collection[str]) -> Mapping[str, int]:
         """How many of the model's features have each status."""
-        if len(vectors) == 1 and not overridden:
-            only = vectors[0].statuses
-            first = only[self._read_at[0][1]]
-            if only.count(first) == len(only):
-                return {first: len(self._read_at)}
         counts: Counter[str] = Counter()
         for name, place in self._read_at:
             statuses: list[str] = [vector.statuses[place] for vector in vectors]

@@ -64,6 +64,13 @@ class LmdbKeyValue:
         if not keys:
             return []
         if max(map(len, keys)) <= _LONGEST_BYTES:
+            shared = self._shared
+            if shared is not None:  # without the calls of `_read`: each prediction with features is here
+                try:
+                    with shared.gate, (shared.environment or shared.open()).begin() as transaction:
+                        return list(map(transaction.get, keys))
+                except (lmdb.Error, OSError):
+                    pass  # `_read` mends it, or says what is wrong
             found = self._read(_get_many, keys)
         else:
             found = self._read(_get_long, [checked_key(key) for key in keys])

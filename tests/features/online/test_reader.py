@@ -58,7 +58,7 @@ def test_a_read_is_cut_by_the_places_that_it_takes(workspace: Workspace, reader:
         "tiles of five minutes for an hour and of an hour for a day, a value"
     )
     assert reader.rows_at_once == 10_000 // 39
-    assert (reader.is_slow(6), reader.is_slow(7)) == (False, True)
+    assert reader.quick_rows == 256 // 39
     whole = [{"user": f"u{number}"} for number in range(COUNT + 2)]
     at_us = clock.now_us()
     found = reader.read(whole, at_us=at_us)
@@ -80,4 +80,4 @@ def test_one_value_of_each_of_many_entities_is_quick(workspace: Workspace) -> No
         )
     )
     plain = FeatureReader(get_definition("service", "plain"), workspace)
-    assert (plain.places_per_entity, plain.is_slow(256), plain.is_slow(257)) == (1, False, True)
+    assert (plain.places_per_entity, plain.quick_rows) == (1, 256)

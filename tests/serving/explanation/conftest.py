@@ -90,7 +90,6 @@ def released(project: Path, workspace: Workspace) -> Released:
 def log_rows(workspace: Workspace) -> list[str]:
     """Log what the endpoint answers to the two records, and give their ids."""
     predictor, endpoint = load_predictor("delays"), get_endpoint("delays")
-    predictor.keeps_reads = True
     columns, problems = predictor.check(RECORDS)
     assert not problems
     filled = predictor.fill(columns, len(RECORDS))

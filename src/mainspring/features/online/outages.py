@@ -35,7 +35,7 @@ class Known(NamedTuple):
 class GuardedStore:
     """The online store with what a service declares for its outage: `policy` is fail, defaults or last_known.
 
-    `get` is the store's own, for one key, where nothing needs to be remembered of it: a local store is not away.
+    `at_hand` is the store's own `get_many` where nothing needs to be remembered of it: a local store is not away.
     """
 
     def __init__(self, record: ServiceRecord, workspace: Workspace) -> None:
@@ -43,7 +43,8 @@ class GuardedStore:
         self.defaults = _defaults(record)
         self._reads = workspace.keep("online_reads", lambda: _Reads(workspace.online))
         self._remember = self.policy == "last_known"
-        self.get = None if self._remember or workspace.online_folder is None else workspace.online.get
+        is_at_hand = not self._remember and workspace.online_folder is not None
+        self.at_hand = workspace.online.get_many if is_at_hand else None
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The values of the keys, as the store has them.

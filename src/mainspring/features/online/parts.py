@@ -25,7 +25,7 @@ from mainspring.features.online.entities import entity_encoder
 from mainspring.features.online.packing import Packing, Unpacked
 from mainspring.features.online.places import tiles_of_entity, tiles_prefix, values_prefix, watermark_place
 from mainspring.features.online.states import spec_of
-from mainspring.features.online.vector import Vector
+from mainspring.features.online.vector import Reading, Vector
 from mainspring.features.online.watermark import allowance_us, read_watermark
 from mainspring.workspace import Workspace
 
@@ -34,7 +34,9 @@ _PRESENT, _NULL, _OUTSIDE, _UNKNOWN, _NOT_KEPT = (
     for each in (Status.PRESENT, Status.NULL_VALUE, Status.OUTSIDE_MAX_AGE, Status.NOT_FOUND, Status.NOT_KEPT)
 )
 _CLOCKS_APART_US = 10_000_000
+_ENDLESS_US = 1 << 62
 _PRESENT_US = 1_000_000  # how long after its instant a read still is one of the present
+GetMany = Callable[[Sequence[bytes]], list[bytes | None]]
 
 
 class ClockBehindError(Exception):
@@ -71,18 +73,34 @@ class StoredPart:
         self._present = [_PRESENT] * count
 
     def places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:  # noqa: ARG002  # the signature of parts
-        return list(map(self.place, entities))
+        return [self._prefix + self._key(entity) for entity in entities]
 
     def answers(
         self, entities: Sequence[Mapping[str, Any]], stored: Any, at_us: int, marks: Mapping[bytes, bytes | None]  # noqa: ARG002  # the signature of parts
     ) -> list[Vector]:  # fmt: skip
-        return [self.answer(data, at_us) for data in islice(stored, len(entities))]
+        return [self._answer(data, at_us) for data in islice(stored, len(entities))]
 
-    def place(self, entity: Mapping[str, Any]) -> bytes:
-        """The one place of an entity; raises as `FeatureReader.read`."""
-        return self._prefix + self._key(entity)
+    def alone(self, get_many: GetMany, mark: bytes) -> Callable[[Mapping[str, Any], int], Reading]:
+        """What reads one entity with the view's watermark, made once; nothing is said of what was pushed.
 
-    def answer(self, data: bytes | None, at_us: int) -> Vector:
+        What is whole and of the present, as nearly every value is, takes two thirds of the time of `places` and `answers`.
+        """
+        prefix, key, unpack, present = self._prefix, self._key, self._read, self._present
+        ttl_us = _ENDLESS_US if self._ttl_us is None else self._ttl_us
+        untold = (0,)
+
+        def read(entity: Mapping[str, Any], at_us: int) -> Reading:
+            data, watermark = get_many((prefix + key(entity), mark))
+            if data is not None and not data[FLAGS] & IS_CHAIN:
+                event_us, created_us, values, _, is_whole = unpack(data)
+                if is_whole and created_us <= at_us and at_us - ttl_us <= event_us <= at_us:
+                    vector = Vector(values, present, (event_us,) * len(values))
+                    return Reading(at_us, [vector], (watermark,), untold)
+            return Reading(at_us, [self._answer(data, at_us)], (watermark,), untold)
+
+        return read
+
+    def _answer(self, data: bytes | None, at_us: int) -> Vector:
         """The features of an entity by what is stored at its place."""
         if data is None:
             return self._unknown

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from mainspring import clock
 from mainspring.errors import InvalidError, StorageError, WrongTypeError
 from mainspring.features._store import DefinitionStore
@@ -21,24 +19,11 @@ from mainspring.features.online.outages import GuardedStore, Need, Outage
 from mainspring.features.online.packing import is_pushed
 from mainspring.features.online.parts import ClockBehindError, DemandedPart, FoldedPart, StoredPart, part_of_view
 from mainspring.features.online.places import watermark_place
-from mainspring.features.online.vector import Vector
+from mainspring.features.online.vector import Reading, Vector
 from mainspring.workspace import Workspace
 
 _PLACES_AT_ONCE = 10_000  # of one read; their keys take about a megabyte
 _QUICK_PLACES = 256  # of a local store: about a millisecond
-
-
-class Reading(msgspec.Struct, frozen=True):
-    """Vectors with what they can be judged by: the instant, and what the store reflected in the same read of it.
-
-    `watermarks` are those of the reader's `views` as bytes, None where there is none. `pushed` has a number for each vector,
-    whose bit n says that what was stored for the reader's part n came by `push`.
-    """
-
-    at_us: int
-    vectors: list[Vector]
-    watermarks: tuple[bytes | None, ...]
-    pushed: list[int]
 
 
 class FeatureReader:
@@ -47,6 +32,8 @@ class FeatureReader:
     `request` are the columns that name an entity, `keys`, and what on-demand features are computed from.
     `places_per_entity` says of how many values of the store a vector is made, which is what a read costs: a view of
     aggregates has one for each tile that its windows reach. `rows_at_once` entities are read as of one instant of the store.
+    A read of at most `quick_rows` may have its place in an event loop; it is 0 if each read may wait, for a server or for a
+    function of the project.
     """
 
     def __init__(self, service: str | Definition, workspace: Workspace) -> None:
@@ -59,7 +46,6 @@ class FeatureReader:
         self.service, self.request = service, record.request
         self.names = tuple(field.name for field in record.fields)
         self._online = GuardedStore(record, workspace)
-        self._may_wait = bool(record.on_demand) or workspace.online_folder is None
         self._parts = [part_of_view(part, store, workspace) for part in record.parts]
         demanded = store.by_id(part.version for part in record.on_demand)
         self._demanded = [DemandedPart.of(part, demanded[part.version], store, workspace) for part in record.on_demand]
@@ -71,14 +57,16 @@ class FeatureReader:
         self._folded_marks = [*dict.fromkeys(map(watermark_place, folded))]
         self.places_per_entity = sum(part.span for part in self._all_parts)
         self.rows_at_once = max(_PLACES_AT_ONCE // max(self.places_per_entity, 1), 1)
+        may_wait = bool(record.on_demand) or workspace.online_folder is None
+        self.quick_rows = 0 if may_wait else _QUICK_PLACES // max(self.places_per_entity, 1)
         self._functions = Functions(workspace)
         told = [name for part in self._parts for name in part.names] + [n for d in self._demanded for n in d.names]
         self._order = None if tuple(told) == self.names else [told.index(name) for name in self.names]
         is_one = len(self._all_parts) == 1 and not self._demanded and self._order is None
         self._only = self._parts[0] if is_one else None
-        # Most requests are for one entity of one view: without the lists of the general way they take half of its time.
-        get = self._online.get
-        self._alone = (self._only, get) if isinstance(self._only, StoredPart) and get is not None else None
+        # Most requests are for one entity of one view, for which there is a shorter way to the same.
+        at_hand, only = self._online.at_hand, self._only
+        self._alone = only.alone(at_hand, *self._marks) if isinstance(only, StoredPart) and at_hand else None
 
     def taken(self, entities: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
         """The columns of the request as they were taken, by entity: keys as they are, all else in its declared type.
@@ -92,12 +80,6 @@ class FeatureReader:
             columns |= typed_frame(typed).to_dict(as_series=False)
         return [list(row) for row in zip(*columns.values(), strict=True)]
 
-    def is_slow(self, count: int) -> bool:
-        """Whether a read of so many entities has no place in an event loop: it takes longer than others may wait for, or
-        calls a server or a project's function.
-        """
-        return self._may_wait or count * self.places_per_entity > _QUICK_PLACES
-
     def read(self, entities: Sequence[Mapping[str, Any]], *, at_us: int | None = None) -> list[Vector]:
         """The features of each entity, a mapping of the request's columns, at an instant: now, if none is said.
 
@@ -110,17 +92,23 @@ class FeatureReader:
             WrongTypeError: a column of the request has a value that doesn't fit its type, or it is no list of entities.
             StorageError: the online store can't be read, and the service declares nothing for that.
         """
-        at = clock.now_us() if at_us is None else at_us
         if self._alone is not None and type(entities) is list and len(entities) == 1:
-            part, get = self._alone
-            try:
-                return [part.answer(get(part.place(entities[0])), at)]
-            except (ClockBehindError, StorageError):
-                pass  # what is done then is done below
+            return self.one(entities[0], at_us=at_us).vectors
         _expect_several(entities)
+        at = clock.now_us() if at_us is None else at_us
         if len(entities) <= self.rows_at_once:
             return self._read(entities, at)
         return [vector for some in self.batches(entities) for vector in self._read(some, at)]
+
+    def one(self, entity: Mapping[str, Any], *, at_us: int | None = None) -> Reading:
+        """`reading` of one entity, of which nothing is said of what was pushed; raises as `read`."""
+        at = clock.now_us() if at_us is None else at_us
+        if self._alone is not None:
+            try:
+                return self._alone(entity, at)
+            except (ClockBehindError, StorageError):
+                pass  # what is done then, `reading` does
+        return self.reading([entity], at_us=at, wanted=())
 
     def batches(self, entities: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
         """The entities in order, cut into as many as are read at once."""

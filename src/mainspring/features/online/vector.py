@@ -1,4 +1,4 @@
-"""What a read answers of one entity."""
+"""What a read of the online store answers."""
 
 from __future__ import annotations
 
@@ -19,3 +19,16 @@ class Vector(msgspec.Struct, frozen=True):
     event_us: Sequence[int | None]
     is_live: bool = True
     read_us: int | None = None
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """Vectors with what they can be judged by: the instant, and what the store reflected in the same read of it.
+
+    `watermarks` are those of the reader's `views` as bytes, None where there is none. `pushed` has a number for each vector,
+    whose bit n says that what was stored for the reader's part n came by `push`.
+    """
+
+    at_us: int
+    vectors: list[Vector]
+    watermarks: tuple[bytes | None, ...]
+    pushed: Sequence[int]

@@ -17,8 +17,8 @@ import msgspec
 
 from mainspring import clock
 from mainspring.errors import ConflictError, InvalidError, NotFoundError, counted
-from mainspring.features.online.reader import FeatureReader, Reading
-from mainspring.features.online.vector import Vector
+from mainspring.features.online.reader import FeatureReader
+from mainspring.features.online.vector import Reading, Vector
 from mainspring.ledger import is_sampled, sample_limit
 from mainspring.store import SegmentWriter, list_segments, remove_segment
 from mainspring.store.segments import LARGEST_RECORD_BYTES
@@ -56,14 +56,15 @@ class VectorLog:
     """Keeps a sample of served vectors in this machine's folder of the workspace; for any number of threads.
 
     `share` of the vectors are kept (0: none, 1: all; by the setting `vectors_share`), for `vectors_keep_days` days.
-    `dropped` counts those that were to be kept and are larger than a record of 16 MiB.
+    `limit` is the share in the form that `is_sampled` takes. `dropped` counts those that were to be kept and are larger than
+    a record of 16 MiB.
     """
 
     def __init__(self, workspace: Workspace, *, share: float | None = None) -> None:
         self.share = _checked(workspace.project.settings.vectors_share if share is None else share)
         self.folder = vectors_folder(workspace)
         self._keep_days: float = workspace.project.settings.vectors_keep_days
-        self._limit = sample_limit(self.share)
+        self.limit = sample_limit(self.share)
         self._writer = SegmentWriter(self.folder)
         self._segment = ""
         self.dropped = 0
@@ -77,7 +78,7 @@ class VectorLog:
         >>> 450 < sum(log.samples(f"request-{number}") for number in range(1000)) < 550
         True
         """
-        return is_sampled(vector_id, self._limit if share is None else sample_limit(share))
+        return is_sampled(vector_id, self.limit if share is None else sample_limit(share))
 
     def read(
         self, reader: FeatureReader, entities: Sequence[Mapping[str, Any]], ids: Sequence[str], *,
@@ -90,7 +91,7 @@ class VectorLog:
         Raises:
             InvalidError, WrongTypeError, StorageError: as `reader.read`; StorageError also if the log can't be written.
         """
-        limit = self._limit if share is None else sample_limit(share)
+        limit = self.limit if share is None else sample_limit(share)
         if len(entities) == 1 and not is_sampled(ids[0], limit):
             return reader.read(entities, at_us=at_us)
         at = clock.now_us() if at_us is None else at_us
@@ -118,7 +119,7 @@ class VectorLog:
         start = 0
         for some in reader.batches(entities):
             own = ids[start : start + len(some)]
-            kept = [place for place, each in enumerate(own) if is_sampled(each, self._limit)]
+            kept = [place for place, each in enumerate(own) if is_sampled(each, self.limit)]
             found.append(reader.reading(some, at_us=at, wanted=kept))
             if kept:
                 self.append(reader, found[-1], some, own, kept)

@@ -124,9 +124,10 @@ class FeaturesApp(WebApp):
         if count > self._max_entities:
             told = f"at most {self._max_entities:,} in one request"
             raise InvalidError("entities", f"{count:,} of them", told, "Ask in several.")
-        is_slow = entry.reader.is_slow(count)
         given = asked, entry, request.id.decode(), self._vectors
-        answer, vectors = await self._threaded(_answered, *given) if is_slow else _answered(*given)
+        answer, vectors = (
+            await self._threaded(_answered, *given) if count > entry.reader.quick_rows else _answered(*given)
+        )
         self._not_live += sum(not each.is_live for each in vectors)
         return answer
 

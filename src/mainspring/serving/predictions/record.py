@@ -19,7 +19,7 @@ from mainspring.serving.predictions.ids import id_at
 from mainspring.store.segments import LARGEST_RECORD_BYTES
 
 if TYPE_CHECKING:
-    from mainspring.features.online.reader import Reading
+    from mainspring.features.online.vector import Reading
     from mainspring.serving.online import OnlinePredictor
 
 
