@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any, cast
 
 import polars as pl
@@ -10,7 +11,7 @@ import pytest
 
 from mainspring import clock
 from mainspring.data import dataset
-from mainspring.errors import WrongTypeError
+from mainspring.errors import InvalidError, WrongTypeError
 from mainspring.features import (
     Entity,
     FeatureReader,
@@ -21,8 +22,10 @@ from mainspring.features import (
     apply,
     get_definition,
     materialize,
+    push,
 )
 from mainspring.workspace import Workspace
+from tests.features.conftest import Ticks
 
 pytestmark = pytest.mark.one_backend("how reads are cut is decided before the store")
 COUNT = 23
@@ -69,6 +72,45 @@ def test_a_read_is_cut_by_the_places_that_it_takes(workspace: Workspace, reader:
         assert log.read(reader, whole, [f"{number}" for number in range(len(whole))], at_us=at_us) == found
         log.close()
     assert reader.read([]) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("features", "ttl"), [(["value", "text", "n"], timedelta(seconds=15)), (["n"], None)])
+def test_one_entity_has_what_it_has_among_others(
+    workspace: Workspace, ticks: Ticks, features: list[str], ttl: timedelta | None, seed: int
+) -> None:
+    """Nulls, values of the future, of too long ago or of later than the instant, pushed and unknown ones."""
+    chance, users = Random(seed), "abcde"
+
+    def rows(count: int) -> pl.DataFrame:
+        at = [clock.from_us(ticks.now + chance.randrange(-40, 40) * 1_000_000) for _ in range(count)]
+        return pl.DataFrame(
+            {"user": [chance.choice(users[:4]) for _ in at], "at": at, "value": [chance.choice([None, 1.5]) for _ in at],
+             "text": [chance.choice([None, "x", "é"]) for _ in at], "n": [chance.randrange(9) for _ in at]},
+            schema_overrides={"value": pl.Float64, "text": pl.String},
+        )  # fmt: skip
+
+    dataset("plain").commit(rows(6))
+    view = FeatureView("rows", entity=Entity("user"), source="plain", event_time="at", features=features, ttl=ttl)
+    apply(FeatureService("one", [view]))
+    reader = FeatureReader(get_definition("service", "one"), workspace)
+    told: set[str] = set()
+    for step in range(12):
+        if step == 4:
+            materialize("rows", until=clock.now())
+        elif step > 4:
+            push("rows", rows(2))
+        at_us = ticks.now + chance.randrange(-60, 60) * 1_000_000
+        for user in users:
+            alone = reader.one({"user": user}, at_us=at_us)
+            among = reader.reading([{"user": user}, {"user": "a"}], at_us=at_us, wanted=())
+            assert alone.vectors == reader.read([{"user": user}], at_us=at_us) == among.vectors[:1]
+            assert (alone.at_us, alone.watermarks) == (among.at_us, among.watermarks)
+            told.update(alone.vectors[0].statuses)
+        ticks.now += 5_000_000
+    assert told == {"NOT_FOUND", "NOT_KEPT", "PRESENT"} | ({"OUTSIDE_MAX_AGE", "NULL_VALUE"} if ttl else set())
+    with pytest.raises(InvalidError, match="`null` is not a key of type str"):
+        reader.one({"user": None})
 
 
 def test_one_value_of_each_of_many_entities_is_quick(workspace: Workspace) -> None:
