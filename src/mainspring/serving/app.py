@@ -16,18 +16,18 @@ from typing import Any, ClassVar
 from mainspring.errors import (
     MainspringError,
     StorageError,
-    WrongTypeError,
     close_names,
     shorten,
 )
+from mainspring.models.signature import Columns
 from mainspring.secrets import redact
 from mainspring.serving.batching import MANY_ROWS, TIMEOUT_S
 from mainspring.serving.endpoint import EndpointStore
 from mainspring.serving.failures import refusal_of
 from mainspring.serving.feedback.wire import expect_taken, read_labels
 from mainspring.serving.figures import figures
+from mainspring.serving.filling import Filling, unread
 from mainspring.serving.live import Live, load_live
-from mainspring.serving.online import Filled
 from mainspring.serving.openapi import document
 from mainspring.serving.page import describe, page_of
 from mainspring.serving.predictions.record import LOADTEST, Entry
@@ -171,11 +171,13 @@ class ServingApp(WebApp):
             raise RequestError(406, f"{live.name} answers in one piece. Send `Accept: application/json`.")
         if call.rows != 1:
             raise RequestError(422, f"{call.rows:,} records; an answer in parts is of one.")
-        filled, entry = await self._begun(live, call, request)
+        entry = self._entry(call, request)
+        columns = call.columns
         told: dict[str, Any] = {"model_version": live.name, "id": entry.request_id}
-        if live.predictor.reader is not None:
-            told["features"] = filled.statuses
-        stream = self._streams.begin(model.stream(filled.columns))
+        if live.filling is not None:
+            columns = await self._fill(live, live.filling, entry, request)
+            told["features"] = live.read(entry)
+        stream = self._streams.begin(model.stream(columns))
         parts = StreamedAnswer(stream, form, entry, told, self._timeout_s, live.write)
         return Answer(b"", form.kind, rows=1, headers=((b"x-model-version", live.header),), parts=parts)
 
@@ -252,31 +254,24 @@ class ServingApp(WebApp):
 
     async def _outcome(self, live: Live, call: Call, request: Request) -> Outcome:
         """The answers to a call, with the features that are read for it."""
-        filled, entry = await self._begun(live, call, request)
-        statuses = None if live.predictor.reader is None else filled.statuses
+        entry = self._entry(call, request)
+        if live.filling is not None and not self._is_filled_in_batch(live, call, request):
+            await self._fill(live, live.filling, entry, request)
         if not call.rows:
-            return Outcome([], entry.request_id, statuses)
+            return Outcome([], entry.request_id, live.read(entry))
         try:
-            answers = await live.batcher.answer(filled.columns, call.rows, entry, is_alone=self.is_alone())
+            answers = await live.batcher.answer(call.columns, call.rows, entry, is_alone=self.is_alone())
         except RequestError:
             raise
         except (Exception, SystemExit) as error:
             raise refusal_of(error, entry.request_id, live.name) from error
-        return Outcome(answers, entry.request_id, statuses, entry.first)
+        return Outcome(answers, entry.request_id, live.read(entry), entry.first)
 
-    async def _begun(self, live: Live, call: Call, request: Request) -> tuple[Filled, Entry]:
-        """What the model takes, and what is logged of it."""
-        began = time.perf_counter()
-        if live.predictor.reader is None:
-            filled = Filled(call.columns)
-        else:
-            is_at_hand = call.rows <= live.rows_at_hand
-            filled = self._filled(live, call, request) if is_at_hand else await self._filled_apart(live, call, request)
-            for status, number in filled.statuses.items():
-                live.features[status] += number
+    def _entry(self, call: Call, request: Request) -> Entry:
+        """What is answered and logged of a call."""
         route_key = request.headers.get(b"x-route-key", b"").decode("latin-1")
         role = self._role(request) if ROLE in request.headers else ""
-        return filled, Entry(request.id.decode(), route_key, began, call.columns, call.rows, filled.reads, role)
+        return Entry(request.id.decode(), route_key, time.perf_counter(), call.columns, call.rows, role)
 
     @staticmethod
     def _role(request: Request) -> str:
@@ -295,33 +290,24 @@ class ServingApp(WebApp):
         headers = ((b"x-model-version", live.header), *told, *answer.headers)
         return Answer(answer.body, answer.kind, answer.status, answer.rows, headers=headers)
 
-    def _filled(self, live: Live, call: Call, request: Request) -> Filled:
-        """What the model takes, with the features that are read for it."""
-        if call.rows > self._max_entities:
+    def _is_filled_in_batch(self, live: Live, call: Call, request: Request) -> bool:
+        """Whether the features of a call are read where it is answered, with those of the calls that are answered with it."""
+        return 0 < call.rows <= min(live.rows_at_hand, self._max_entities) and b"feature-time" not in request.headers
+
+    async def _fill(self, live: Live, filling: Filling, entry: Entry, request: Request) -> Columns:
+        """What the model takes, with the features that are read for it; where that may take long in a thread."""
+        if entry.rows > self._max_entities:
             raise RequestError(
-                422, f"{call.rows:,} rows; features are read for at most {self._max_entities:,} in one request."
+                422, f"{entry.rows:,} rows; features are read for at most {self._max_entities:,} in one request."
             )
         at_us = self._asked_at(request) if b"feature-time" in request.headers else None
-        request_id = request.id.decode()
+        if entry.rows <= live.rows_at_hand:
+            return filling.one(entry, at_us)
+        work = asyncio.get_running_loop().run_in_executor(self._readers, filling.one, entry, at_us)
         try:
-            filled = live.predictor.fill(call.columns, call.rows, request_id, at_us)
-        except StorageError as error:
-            raise _unread(error, request_id) from error
-        except WrongTypeError as error:  # a value of the request that its declared type can't hold
-            raise RequestError(422, str(error)) from error
-        except Exception as error:
-            raise refusal_of(error, request_id, f"reading the features of {live.name}") from error
-        if filled.problems:
-            raise RequestError(422, str(filled.problems[0]), problems=filled.problems)
-        return filled
-
-    async def _filled_apart(self, live: Live, call: Call, request: Request) -> Filled:
-        """The same, in a thread that may have to wait; a read of few rows not for long."""
-        work = asyncio.get_running_loop().run_in_executor(self._readers, self._filled, live, call, request)
-        try:
-            return await asyncio.wait_for(work, self._features_timeout_s if call.rows <= MANY_ROWS else None)
+            return await asyncio.wait_for(work, self._features_timeout_s if entry.rows <= MANY_ROWS else None)
         except TimeoutError as error:
-            raise _unread(error, request.id.decode()) from error
+            raise unread(error, entry.request_id) from error
 
     def _asked_at(self, request: Request) -> int | None:
         """The instant that a request is a replay of; None is now."""
@@ -370,12 +356,6 @@ class ServingApp(WebApp):
             self._retired.append(before)  # requests that began with it end with it
             self.live[name] = load_live(self.workspace, row.name, timeout_s=self._timeout_s)
             self.live[name].go_on(before)
-
-
-def _unread(error: Exception, request_id: str) -> RequestError:
-    """What is answered where features can't be read."""
-    _log.warning("request %s: %s", request_id, redact(str(error)) or "the features were not read in time")
-    return RequestError(503, "The features can't be read now. Send the request again.", _RETRY)
 
 
 async def _written(call: Call, write: Callable[..., Answer], *told: Any) -> Answer:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from mainspring.models.predictor import Prediction, plain
 from mainspring.models.signature import Columns
@@ -43,22 +43,35 @@ class _Waiting(NamedTuple):
     entry: Any
 
 
+class Fill(Protocol):
+    """What the model takes of an entry, if not the columns of the call: of one, which may raise, or of each of several."""
+
+    def one(self, entry: Any) -> Columns:
+        """The columns."""
+        ...
+
+    def together(self, entries: Sequence[Any]) -> Sequence[Columns | Exception]:
+        """For each entry its columns, or what is raised to its call instead."""
+        ...
+
+
 class Batcher:
     """Answers the calls of one model, in the order in which they came. Used from one event loop.
 
-    `answer` takes columns and their number of rows, and `names` are the columns that it needs. It takes about `call_s`: what is
-    quick is not worth a turn of the loop in which others could join it, and what is slow is worth a thread. A call is given
-    up after `timeout_s`, whether it waits or is being answered. `log` gets the entries of calls with their answers before these
-    are given; what it raises is raised to each of the calls. `give_up` ends a call that hangs, and tells whether it could;
-    then all calls are made in a thread, which is free again.
+    `answer` takes columns and their number of rows, and `names` are the columns that it needs. It takes about `call_s`:
+    what is quick is not worth a turn of the loop in which others could join it, and what is slow is worth a thread. With
+    `fill` the model's columns are made of the entries of a batch, where it is answered. A call is given up after
+    `timeout_s`, whether it waits or is being answered. `log` gets the entries of calls with their answers before these
+    are given; what it raises is raised to each of the calls. `give_up` ends a call that hangs, and tells whether it
+    could; then all calls are made in a thread, which is free again.
     """
 
     def __init__(
         self, answer: Callable[[Columns, int], Answers], names: Sequence[str], *, call_s: float,
-        most_rows: int = MOST_ROWS, most_waiting: int = MOST_WAITING, timeout_s: float = TIMEOUT_S, log: Log | None = None,
-        give_up: Callable[[], bool] | None = None,
+        most_rows: int = MOST_ROWS, most_waiting: int = MOST_WAITING, timeout_s: float = TIMEOUT_S, fill: Fill | None = None,
+        log: Log | None = None, give_up: Callable[[], bool] | None = None,
     ) -> None:  # fmt: skip
-        self._answer, self._names, self._log = answer, tuple(names), log
+        self._answer, self._names, self._fill, self._log = answer, tuple(names), fill, log
         self._give_up = give_up
         self.is_slow = call_s > SLOW_S or give_up is not None
         self.is_quick = call_s < _QUICK_S and not self.is_slow
@@ -88,7 +101,7 @@ class Batcher:
             raise RequestError(503, "So many requests wait that this one is not taken. Send it later.", self._retry())
         if (is_alone or self.is_quick) and not self.is_slow and rows <= MANY_ROWS and self.is_idle:
             try:
-                answers = self._answer(columns, rows)
+                answers = self._answer(columns if self._fill is None else self._fill.one(entry), rows)
             except BaseException as error:
                 raise _tellable(error) from error
             if self._log is not None:
@@ -164,7 +177,7 @@ class Batcher:
 
     def _settled(self, batch: Sequence[_Waiting]) -> list[Answers | BaseException]:
         """What to tell each call, once that is logged; what is given up is not."""
-        found = _answered(self._answer, self._names, batch)
+        found = self._found(batch)
         kept = [
             (call.entry, answers)
             for call, answers in zip(batch, found, strict=True)
@@ -177,6 +190,15 @@ class Batcher:
         except Exception as error:  # noqa: BLE001  # it is told to each of the calls
             return [answers if isinstance(answers, BaseException) else error for answers in found]
         return found
+
+    def _found(self, batch: Sequence[_Waiting]) -> list[Answers | BaseException]:
+        """For each call its answers, or what is raised to it."""
+        if self._fill is None:
+            return _answered(self._answer, self._names, [(call.columns, call.rows) for call in batch])
+        columns = self._fill.together([call.entry for call in batch])
+        taken = [(own, call.rows) for own, call in zip(columns, batch, strict=True) if not isinstance(own, Exception)]
+        answers = iter(_answered(self._answer, self._names, taken) if taken else ())
+        return [own if isinstance(own, Exception) else next(answers) for own in columns]
 
     def _aside(self, batch: list[_Waiting]) -> None:
         if self._thread is None:
@@ -212,24 +234,23 @@ def _plain_parts(parts: list[Sequence[Any]]) -> Iterable[Sequence[Any]]:
 
 
 def _answered(
-    answer: Callable[[Columns, int], Answers], names: Sequence[str], batch: Sequence[_Waiting]
+    answer: Callable[[Columns, int], Answers], names: Sequence[str], batch: Sequence[tuple[Columns, int]]
 ) -> list[Answers | BaseException]:
     """For each call its answers, or what was raised on it: when a batch fails, each of its calls is answered by itself."""
     if len(batch) == 1:
         try:
-            return [answer(batch[0].columns, batch[0].rows)]
+            return [answer(*batch[0])]
         except BaseException as error:  # noqa: BLE001  # it is told to who asked, and logged there
             return [_tellable(error)]
-    rows = sum(call.rows for call in batch)
     try:
-        together = answer(merged([call[:2] for call in batch], names), rows)
+        together = answer(merged(batch, names), sum(rows for _, rows in batch))
     except BaseException:  # noqa: BLE001  # which of the calls it was is found out below
         return [each for call in batch for each in _answered(answer, names, [call])]
     found: list[Answers | BaseException] = []
     at = 0
-    for call in batch:
-        found.append(together[at : at + call.rows])
-        at += call.rows
+    for _, rows in batch:
+        found.append(together[at : at + rows])
+        at += rows
     return found
 
 

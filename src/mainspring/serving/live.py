@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,9 +16,10 @@ from mainspring.secrets import redact
 from mainspring.serving.batching import SLOW_S, TIMEOUT_S, Batcher
 from mainspring.serving.endpoint import Endpoint, expect_inside, get_endpoint
 from mainspring.serving.feedback.intake import LabelIntake
+from mainspring.serving.filling import Filling
 from mainspring.serving.online import OnlinePredictor, load_predictor
 from mainspring.serving.predictions.log import PredictionLog, prediction_log
-from mainspring.serving.predictions.record import Source
+from mainspring.serving.predictions.record import Entry, Source
 from mainspring.serving.protocols.inference import Inference
 from mainspring.serving.protocols.invocations import Invocations
 from mainspring.workspace import Workspace
@@ -54,11 +55,14 @@ class Live:
         self.features: Counter[str] = Counter()
         self.write = None if log is None else partial(log.write, Source.of(endpoint, predictor))
         give_up = model.give_up if self.is_isolated else None
-        self.batcher = Batcher(model.answer, names, call_s=call_s, timeout_s=timeout_s, log=self.write, give_up=give_up)
         self.inference = Inference(predictor.takes, model.signature)
         self.invocations = Invocations(predictor.takes, predictor.check)
         quick_rows = 0 if predictor.reader is None else predictor.reader.quick_rows
         self.rows_at_hand = quick_rows if quick_rows and _call_s(self._read, self.example) <= SLOW_S else 0
+        self.filling = None if predictor.reader is None else Filling(self.name, predictor)
+        self.batcher = Batcher(
+            model.answer, names, call_s=call_s, timeout_s=timeout_s, fill=self.filling, log=self.write, give_up=give_up
+        )
 
     @property
     def is_idle(self) -> bool:
@@ -74,6 +78,14 @@ class Live:
     def restarts(self) -> int | None:
         """How often the model's own process was replaced; None if it has none."""
         return self.predictor.predictor.restarts
+
+    def read(self, entry: Entry) -> Mapping[str, int] | None:
+        """How many features were read for a request, by status, which are counted; None if the model takes none."""
+        if entry.filled is None:
+            return None
+        for status, number in entry.filled.statuses.items():
+            self.features[status] += number
+        return entry.filled.statuses
 
     def go_on(self, before: Live) -> None:
         """Count from where the one stopped that answered before the endpoint moved."""

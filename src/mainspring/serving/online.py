@@ -122,7 +122,27 @@ class OnlinePredictor:
         """
         if self.reader is None or not rows:
             return Filled(columns)
-        reads = self._reads(columns, rows, request_id or new_id(), at_us)
+        return self._filled(columns, rows, self._reads(columns, rows, request_id or new_id(), at_us))
+
+    def fill_together(self, calls: Sequence[tuple[Columns, int, str]]) -> list[Filled]:
+        """`fill` of several calls, each with its rows and request, by one read of the store; raises what it does of any."""
+        reader, log = self.reader, self.log
+        if reader is None or sum(rows for _, rows, _ in calls) > reader.rows_at_once:
+            return [self.fill(*call) for call in calls]
+        entities = [entity for columns, _, _ in calls for entity in self._entities(columns)]
+        if log is None:
+            whole = reader.reading(entities, wanted=())
+        else:
+            (whole,) = log.readings(reader, entities, [each for _, rows, own in calls for each in _ids(own, rows)])
+        found: list[Filled] = []
+        start = 0
+        for columns, rows, _ in calls:
+            end = start + rows
+            found.append(self._filled(columns, rows, (whole.part(start, end),)))
+            start = end
+        return found
+
+    def _filled(self, columns: Columns, rows: int, reads: Sequence[Reading]) -> Filled:
         vectors = reads[0].vectors if len(reads) == 1 else [vector for each in reads for vector in each.vectors]
         values: Iterable[Any] = zip(vectors[0].values) if rows == 1 else zip(*map(_VALUES, vectors), strict=True)
         if self._chosen is not None:
@@ -154,11 +174,14 @@ class OnlinePredictor:
                 values = columns[name]
                 entity[name] = values[0] if type(values) is tuple else plain(values)[0]
             return (reader.one(entity, at_us=at_us),)
-        asked = [plain(columns[name]) for name in self._asked]
-        entities = [dict(zip(self._asked, row, strict=True)) for row in zip(*asked, strict=True)]
+        entities = self._entities(columns)
         if log is not None:
-            return log.readings(reader, entities, [f"{request_id}-{row}" for row in range(rows)], at_us=at_us)
+            return log.readings(reader, entities, _ids(request_id, rows), at_us=at_us)
         return [reader.reading(some, at_us=at_us, wanted=()) for some in reader.batches(entities)]
+
+    def _entities(self, columns: Columns) -> list[dict[str, Any]]:
+        asked = [plain(columns[name]) for name in self._asked]
+        return [dict(zip(self._asked, row, strict=True)) for row in zip(*asked, strict=True)]
 
     def _statuses(self, vectors: Sequence[Vector], columns: Columns, overridden: Collection[str]) -> Mapping[str, int]:
         """How many of the model's features have each status."""
@@ -262,6 +285,11 @@ def _taken(signature: Signature, reader: FeatureReader) -> Signature:
         is_finer = name in own and own[name].dtype.startswith("enum")
         asked[name] = replace(own[name], nullable=False) if is_finer else taken
     return Signature(tuple((asked | {name: own[name] for name in own if name not in asked}).values()), signature.output)
+
+
+def _ids(request_id: str, rows: int) -> list[str]:
+    """The ids of a request's vectors, by which their log takes its sample."""
+    return [f"{request_id}-{row}" for row in range(rows)]
 
 
 def _without(record: Any, names: set[str]) -> Any:

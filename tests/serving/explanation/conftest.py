@@ -94,6 +94,7 @@ def log_rows(workspace: Workspace) -> list[str]:
     assert not problems
     filled = predictor.fill(columns, len(RECORDS))
     answers = predictor.predictor.answer(filled.columns, len(RECORDS))
-    entry = Entry("r1", "user-7", 0.0, columns, len(RECORDS), filled.reads)
+    entry = Entry("r1", "user-7", 0.0, columns, len(RECORDS))
+    entry.filled = filled
     prediction_log(workspace).write(Source.of(endpoint, predictor), [(entry, answers)])
     return ids_from(entry.first, len(RECORDS))

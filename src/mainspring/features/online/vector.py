@@ -32,3 +32,7 @@ class Reading(msgspec.Struct, frozen=True):
     vectors: list[Vector]
     watermarks: tuple[bytes | None, ...]
     pushed: Sequence[int]
+
+    def part(self, start: int, end: int) -> Reading:
+        """Some of the vectors, in their order."""
+        return Reading(self.at_us, self.vectors[start:end], self.watermarks, self.pushed[start:end])

@@ -20,7 +20,7 @@ from mainspring.store.segments import LARGEST_RECORD_BYTES
 
 if TYPE_CHECKING:
     from mainspring.features.online.vector import Reading
-    from mainspring.serving.online import OnlinePredictor
+    from mainspring.serving.online import Filled, OnlinePredictor
 
 
 OUTSIDE = "outside"
@@ -71,19 +71,20 @@ class Logged(Head, frozen=True, array_like=True, gc=False):
 
 
 class Entry:
-    """A request to be logged: `columns` as it gave them, `reads` of its features, `began` by the performance counter.
+    """A request to be answered and logged: `columns` as it gave them, `began` by the performance counter.
 
-    `first` is the id of its first row, once it is logged. With a `role` it has that one instead of its model's.
+    `filled` is what the model takes of it with its features, once they are read; None if it takes none. `first` is the id of
+    its first row, once it is logged. With a `role` it has that one instead of its model's.
     """
 
-    __slots__ = ("began", "columns", "first", "reads", "request_id", "role", "route_key", "rows")
+    __slots__ = ("began", "columns", "filled", "first", "request_id", "role", "route_key", "rows")
 
     def __init__(
-        self, request_id: str, route_key: str, began: float, columns: Columns, rows: int, reads: Sequence[Reading] = (),
-        role: str = "",
+        self, request_id: str, route_key: str, began: float, columns: Columns, rows: int, role: str = ""
     ) -> None:  # fmt: skip
         self.request_id, self.route_key, self.began = request_id, route_key, began
-        self.columns, self.rows, self.reads, self.role = columns, rows, reads, role
+        self.columns, self.rows, self.role = columns, rows, role
+        self.filled: Filled | None = None
         self.first = ""
 
 
@@ -135,7 +136,7 @@ def records_of(entry: Entry, source: Source, at_us: int, latency_us: int, output
     Raises:
         WrongTypeError: one row alone is larger than a record may be.
     """
-    inputs, reads = entry.columns, entry.reads
+    inputs, reads = entry.columns, () if entry.filled is None else entry.filled.reads
     if source.redact:
         inputs = {name: values for name, values in inputs.items() if name not in source.redact}
     whole = Logged(
