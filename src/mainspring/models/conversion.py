@@ -15,7 +15,7 @@ from mainspring.ledger import current_task, is_replay
 from mainspring.models.needs import measure_needs
 from mainspring.models.pickled import CODEC, expect_loadable
 from mainspring.models.predictor import Predictor, example_of, inputs_of
-from mainspring.models.registry import get_model_version, load_model, model_store
+from mainspring.models.registry import load_model, model_store, named_version
 from mainspring.models.version import ModelVersion
 from mainspring.runs.environment import snapshot
 from mainspring.secrets import redact
@@ -38,7 +38,7 @@ def convert_model(
         CodecError: no codec takes the model, or no other process would find a definition that it holds.
     """
     workspace = workspace or current_workspace()
-    version = get_model_version(ref, workspace)
+    version = named_version(ref, workspace)
     if is_replay():
         raise NotAllowedError("A replay registers nothing.")
     encoded, signature = expect_loadable(version, workspace.database)
