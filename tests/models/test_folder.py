@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import RandomizedSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
 from mainspring.artifacts import content_digest
 from mainspring.errors import InvalidError, NotAllowedError
@@ -35,6 +38,18 @@ from mainspring.workspace import Workspace, collect
 from tests.models.mlflow_folders import LATE, TABLE, folder
 
 pytestmark = pytest.mark.one_backend("files and registry have their own suites on both")
+
+
+def test_a_skops_model_that_holds_a_definition_of_the_script_is_kept_and_says_why_it_is_not_loaded(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec("def doubled(rows): return rows * 2", space)
+    monkeypatch.setattr(sys.modules["__main__"], "doubled", space["doubled"], raising=False)  # as if it were the script
+    model = make_pipeline(FunctionTransformer(space["doubled"]), DecisionTreeClassifier()).fit(TABLE, LATE)
+    version = register_folder(folder(tmp_path / "own", model), "late", workspace=workspace)
+    assert version.encoded is None
+    assert re.search(r"`MLmodel` holds `__main__\.doubled`, of the script.*to a module of the project", version.refusal)
 
 
 def test_a_skops_model_of_mlflow_loads_and_answers_as_it_does_there(workspace: Workspace, tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_what_pickle_cant_bring_back_is_refused_when_it_is_registered(workspace:
     local = type("Local", (), {"__module__": "__main__", "predict": Odd.predict})
     vars(__import__("sys").modules["__main__"])["Local"] = local
     try:
-        with pytest.raises(CodecError, match="`__main__`, which is another module"):
+        with pytest.raises(CodecError, match=r"`__main__\.Local`, of the script"):
             register(local(), "odd", signature=signature, pickled=True)
     finally:
         del vars(__import__("sys").modules["__main__"])["Local"]

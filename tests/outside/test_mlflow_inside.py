@@ -59,6 +59,91 @@ print(json.dumps(sorted(
 )))
 """
 
+LOOKING = """
+import mainspring as ms
+
+@ms.step
+def train() -> str:
+    import mlflow
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+
+    X = np.arange(40.0).reshape(-1, 1)
+    y = (X[:, 0] > 20).astype(int)
+    mlflow.set_experiment("late")
+    mlflow.sklearn.autolog()
+    with mlflow.start_run() as run:
+        GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, cv=2).fit(X, y)
+        with mlflow.start_run(nested=True):
+            mlflow.log_metric("auc", 0.5)
+        model = LogisticRegression().fit(X, y)
+        mlflow.sklearn.log_model(model, name="model", registered_model_name="late", input_example=X[:2])
+    version = mlflow.register_model(f"runs:/{run.info.run_id}/model", "late")
+    client = mlflow.MlflowClient()
+    client.set_registered_model_alias("late", "champion", version.version)
+    client.set_model_version_tag("late", version.version, "a", "b")
+    mlflow.get_run(run.info.run_id)
+    mlflow.register_prompt("greeting", "hello {{name}}")
+    mlflow.register_prompt("greeting", "good morning {{name}}")
+    return run.info.run_id
+
+LOOKS = {
+    "search_runs": lambda mlflow, client, run: mlflow.search_runs(experiment_names=["late"]),
+    "search_experiments": lambda mlflow, client, run: mlflow.search_experiments(),
+    "search_registered_models": lambda mlflow, client, run: mlflow.search_registered_models(),
+    "search_model_versions": lambda mlflow, client, run: client.search_model_versions("name = 'late'"),
+    "search_logged_models": lambda mlflow, client, run: mlflow.search_logged_models(filter_string="name = 'model'"),
+    "get_registered_model": lambda mlflow, client, run: client.get_registered_model("late"),
+    "get_latest_versions": lambda mlflow, client, run: client.get_latest_versions("late"),
+    "get_model_version_by_alias": lambda mlflow, client, run: client.get_model_version_by_alias("late", "champion"),
+    "experiment": lambda mlflow, client, run: mlflow.get_experiment_by_name("late"),
+    "run": lambda mlflow, client, run: (mlflow.get_run(run), client.get_metric_history(run, "auc")),
+    "version": lambda mlflow, client, run: client.get_model_version("late", "1"),
+    "files": lambda mlflow, client, run: mlflow.artifacts.download_artifacts("models:/late/1"),
+    "files of a run": lambda mlflow, client, run: mlflow.artifacts.download_artifacts(f"runs:/{run}/model"),
+}
+
+@ms.step
+def look(what: str, run: str) -> str:
+    import mlflow
+
+    LOOKS[what](mlflow, mlflow.MlflowClient(), run)
+    return what
+
+@ms.pipeline
+def main():
+    run = train()
+    return [look(what, run) for what in LOOKS]
+
+if __name__ == "__main__":
+    import json
+
+    ran = main.run()
+    ran.raise_for_state()
+    seen = [{each["kind"] for each in task.seen} & {"search", "model", "run"} for task in ran.tasks]
+    print(json.dumps(dict(zip(("train", *LOOKS), map(sorted, seen)))))
+"""
+
+
+@pytest.mark.timeout(1_200)
+def test_what_a_steps_code_searches_is_noted_and_what_the_client_looks_up_on_its_own_is_not(tmp_path: Path) -> None:
+    client = environment("mlflow-3.17")
+    (tmp_path / "flow.py").write_text(LOOKING)
+    (tmp_path / "mainspring.toml").write_text('name = "inside"\n')
+    done = subprocess.run(
+        [client.program("python"), "-W", "ignore", "flow.py"], cwd=tmp_path, text=True, capture_output=True, check=False,
+        env=with_ours_behind(tmp_path, without="MLFLOW_"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    noted = json.loads(done.stdout.splitlines()[-1])
+    named = {"get_registered_model", "get_latest_versions", "get_model_version_by_alias"}
+    assert {name for name, kinds in noted.items() if kinds == ["model"]} == named
+    assert {name for name, kinds in noted.items() if kinds == ["search"]} == {
+        name for name in noted if name.startswith("search_")
+    }
+    assert all(kinds in ([], ["model"], ["search"]) for kinds in noted.values())
+
 
 @pytest.mark.timeout(1_200)
 def test_the_first_run_of_a_client_is_the_steps(tmp_path: Path) -> None:

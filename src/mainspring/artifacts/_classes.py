@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from mainspring.artifacts.script import script
+from mainspring.artifacts.script import home_of, script
 from mainspring.errors import CodecError
 
 
@@ -74,8 +74,7 @@ def class_name(cls: type) -> str:
 
 
 def _full_name(cls: type) -> str:
-    module = script.get() if cls.__module__ == "__main__" else cls.__module__
-    return f"{module}:{cls.__qualname__}"
+    return f"{home_of(cls.__module__, cls.__qualname__)}:{cls.__qualname__}"
 
 
 def find_class(name: str) -> type:

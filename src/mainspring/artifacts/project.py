@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from mainspring.artifacts.script import script
+from mainspring.artifacts.script import home_of, script
 from mainspring.errors import CodecError, shorten
 from mainspring.ledger import note_moving
 
@@ -54,7 +54,7 @@ def find_definition(path: str) -> str:
         raise CodecError(f"the module `{home}` has no `{qualname}` at its top level")
     if (getattr(found, "__module__", None), getattr(found, "__qualname__", None)) != (module.__name__, qualname):
         raise CodecError(f"the module `{home}` doesn't define `{qualname}` itself")
-    name = script.get() if home == "__main__" else home
+    name = home_of(home, qualname)
     note_moving("code", f"{name}.{qualname}")
     return f"{name}:{qualname}"
 

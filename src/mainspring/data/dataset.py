@@ -17,7 +17,7 @@ from mainspring.data.commit import commit_draft
 from mainspring.data.files import Progress
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, WrongTypeError, shorten
-from mainspring.ledger import is_replay
+from mainspring.ledger import is_replay, note_search
 from mainspring.workspace import Workspace, current_workspace, using
 
 if TYPE_CHECKING:
@@ -374,6 +374,7 @@ def list_datasets(workspace: Workspace | None = None, *, as_of: str | date | Non
     store = DatasetStore(workspace.database, workspace.ledger)
     if as_of is not None and (parted(str(as_of))[1] or not isinstance(named(as_of, "", "as_of"), date)):
         raise InvalidError("as_of", as_of, "a time", "Numbers, tags and ids are of one dataset: name it.")
+    note_search("datasets")
     heads = (History(store, name, as_of).newest() for name in store.names())
     return [head for head in heads if head is not None]
 

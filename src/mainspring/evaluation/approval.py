@@ -22,6 +22,7 @@ from mainspring.evaluation.given import expect_text
 from mainspring.evaluation.policy import Case, Decision, Objection, Policy, Requirement, Verdict, read_policies
 from mainspring.ledger import Actor, current_actor, current_task, is_replay, new_id
 from mainspring.models import ModelStore, ModelVersion, Promotion, get_model_version, notes_of
+from mainspring.models.registry import named_version
 from mainspring.secrets import redact
 from mainspring.store import Transaction
 from mainspring.workspace import Workspace, current_workspace
@@ -109,7 +110,7 @@ def withdraw(ref: Ref, *, comment: str = "", workspace: Workspace | None = None)
         WrongTypeError: it is no text.
     """
     workspace, comment = workspace or current_workspace(), _checked_comment(comment)
-    version = get_model_version(ref, workspace)
+    version = named_version(ref, workspace)
     if not is_replay():
         store, actor = DecisionStore(workspace.database), current_actor()
         with workspace.database.transaction() as tx:
@@ -172,7 +173,7 @@ def expect_approved(tx: Transaction, workspace: Workspace, promotion: Promotion)
         NotAllowedError: it is not approved; the text says what is missing.
         ConfigError: a policy of the settings is wrong.
     """
-    version = get_model_version(promotion.version, workspace)
+    version = named_version(promotion.version, workspace)
     covering = [policy for policy in _covering(workspace, version.name) if _is_asked(policy, promotion)]
     if not covering:
         return
@@ -198,13 +199,13 @@ def _decide(
         raise InvalidError("role", role, f"a text of 1 to {_LONGEST_ROLE} characters on one line")
     if expect_text("evidence", evidence) and len(evidence) < _SHORTEST_EVIDENCE:
         raise InvalidError("evidence", evidence, f"the first {_SHORTEST_EVIDENCE} or more characters of a digest")
-    found, made = get_model_version(ref, workspace), ""
+    found, made = named_version(ref, workspace), ""
     if not is_replay():
         store, actor, made = DecisionStore(workspace.database), current_actor(), new_id()
         if actor.roles and role not in actor.roles:
             raise NotAllowedError(f"{actor} may decide as {listed(actor.roles)}, not as `{role}`.")
         with workspace.database.transaction() as tx:
-            version = get_model_version(found, workspace)
+            version = named_version(found, workspace)
             parts = _parts(version, workspace)
             if not _digest(parts).startswith(evidence):
                 raise ConflictError(

@@ -25,7 +25,7 @@ from mainspring.features.definitions.stream import Stream
 from mainspring.features.definitions.view import FeatureView, Projection
 from mainspring.features.online.packing import expect_servable
 from mainspring.features.uses import Use, uses_of
-from mainspring.ledger import new_id
+from mainspring.ledger import new_id, note_search
 from mainspring.workspace import Workspace, current_workspace
 
 Action = Literal["new", "changed", "described", "unchanged", "missing", "retired"]
@@ -129,6 +129,7 @@ def list_definitions(kind: Kind | None = None, workspace: Workspace | None = Non
     """The newest version of everything that is not retired, by kind and name."""
     workspace = workspace or current_workspace()
     heads = DefinitionStore(workspace.database, workspace.ledger).heads()
+    note_search("feature definitions")
     return [heads[key] for key in sorted(heads) if heads[key].retired_at is None and kind in (None, key[0])]
 
 

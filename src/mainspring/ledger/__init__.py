@@ -13,6 +13,7 @@ from mainspring.ledger.scope import (
     is_replay,
     moving_noted,
     note_moving,
+    note_search,
     open_scope,
     within_task,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "moving_noted",
     "new_id",
     "note_moving",
+    "note_search",
     "open_scope",
     "sample_limit",
     "within_task",

@@ -108,6 +108,11 @@ def note_moving(kind: str, name: str) -> None:
         noted.append((kind, name))
 
 
+def note_search(what: str, condition: str = "") -> None:
+    """Say that the task at work looks for what there is, under a condition: later there may be something else."""
+    note_moving("search", f"{what} where {condition}" if condition.strip() else what)
+
+
 @contextmanager
 def moving_noted(into: list[tuple[str, str]] | None = None) -> Iterator[list[tuple[str, str]]]:
     """Collect what is read by moving names within the block, as pairs of kind and name, `into` a list if one is given."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from mainspring.errors import NotAllowedError, NotFoundError, WrongTypeError
-from mainspring.ledger import current_task, is_replay
+from mainspring.ledger import current_task, is_replay, note_search
 from mainspring.models._rules import before_last, check_alias
 from mainspring.models._store import expect_free
 from mainspring.models.promotion import Promotion, expect_promotable
-from mainspring.models.registry import get_model_version, model_store
+from mainspring.models.registry import model_store, named_version
 from mainspring.models.version import Alias, AliasMove, ModelVersion
 from mainspring.store import Transaction
 from mainspring.workspace import Workspace, current_workspace
@@ -15,11 +15,13 @@ from mainspring.workspace import Workspace, current_workspace
 
 def list_aliases(name: str, workspace: Workspace | None = None) -> list[Alias]:
     """The aliases of a model, by name."""
+    note_search(f"aliases of {name}")
     return model_store(workspace).aliases(name)
 
 
 def alias_history(name: str, alias: str, workspace: Workspace | None = None) -> list[AliasMove]:
     """Every move of an alias and its removals, newest first."""
+    note_search(f"moves of {name}@{alias}")
     return [
         AliasMove(event.at, event.actor, *(event.payload[each] for each in ("from", "to", "bound_by", "note", "run")))
         for event in reversed(model_store(workspace).moves(name, alias))
@@ -37,7 +39,7 @@ def set_alias(
         NotFoundError: no such version, or it was deleted.
     """
     check_alias(alias)
-    store, version = model_store(workspace), get_model_version(ref, workspace)
+    store, version = model_store(workspace), named_version(ref, workspace)
     if not is_replay():
         with store.database.transaction() as tx:
             _move(tx, workspace, version, alias, note=note)
@@ -75,7 +77,7 @@ def rollback(ref: str, *, note: str = "", workspace: Workspace | None = None) ->
     if not alias:
         raise NotFoundError("alias", ref, hint="Say `model@alias`.")
     with store.database.transaction() as tx:
-        current = get_model_version(ref, workspace)
+        current = named_version(ref, workspace)
         moves = [(event.payload["version"], event.payload["rolls_back"]) for event in store.moves(name, alias)]
         earlier = before_last(moves)
         there = {each.id: each for each in store.versions(name)}

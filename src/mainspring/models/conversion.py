@@ -9,12 +9,13 @@ from msgspec.structs import replace
 
 from mainspring.artifacts import load, save
 from mainspring.artifacts.project import importing_from
+from mainspring.artifacts.script import found_elsewhere
 from mainspring.errors import InvalidError, NotAllowedError
 from mainspring.ledger import current_task, is_replay
 from mainspring.models.needs import measure_needs
 from mainspring.models.pickled import CODEC, expect_loadable
 from mainspring.models.predictor import Predictor, example_of, inputs_of
-from mainspring.models.registry import get_model_version, load_model, model_store
+from mainspring.models.registry import load_model, model_store, named_version
 from mainspring.models.version import ModelVersion
 from mainspring.runs.environment import snapshot
 from mainspring.secrets import redact
@@ -34,10 +35,10 @@ def convert_model(
         NotFoundError: no such version.
         NotAllowedError: nobody allowed its pickle; or this is a replay.
         InvalidError: it is no pickle, there are no records to try it on, or the answers differ (the first that does is named).
-        CodecError: no codec takes the model.
+        CodecError: no codec takes the model, or no other process would find a definition that it holds.
     """
     workspace = workspace or current_workspace()
-    version = get_model_version(ref, workspace)
+    version = named_version(ref, workspace)
     if is_replay():
         raise NotAllowedError("A replay registers nothing.")
     encoded, signature = expect_loadable(version, workspace.database)
@@ -49,7 +50,7 @@ def convert_model(
         told = f"`{version}` has no example: give some records, on the command line by --example FILE."
         raise InvalidError("input_example", None, "records to try both on", told)
     model = load_model(version, workspace)
-    with importing_from(workspace.project.source_roots):
+    with importing_from(workspace.project.source_roots), found_elsewhere(model):
         content_digest, stored, _ = save(model, workspace.blobs)
         again = load(stored, workspace.blobs)
     old, new = (Predictor(each, signature, version.input_kind)(records) for each in (model, again))

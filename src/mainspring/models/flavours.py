@@ -13,6 +13,7 @@ import msgspec
 
 from mainspring.artifacts import Encoded, load, save
 from mainspring.artifacts.project import importing_from
+from mainspring.artifacts.script import found_elsewhere
 from mainspring.errors import InvalidError, MainspringError, MissingExtraError, NotAllowedError, shorten
 from mainspring.foreign import read_foreign
 from mainspring.models.mlmodel import EXPORTED, FILE, MLModel
@@ -64,7 +65,7 @@ def read_model(
     """The model that can be loaded from these files, or why none can; `blobs` has them if the workspace doesn't."""
     blobs = workspace.blobs if blobs is None else blobs
     try:
-        with importing_from(workspace.project.source_roots):
+        with importing_from(workspace.project.source_roots), found_elsewhere(FILE):
             form = pickle_form(said)
             if form:
                 raise NotAllowedError(

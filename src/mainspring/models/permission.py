@@ -12,7 +12,7 @@ from mainspring.models.flavours import described, pickle_of
 from mainspring.models.folder import read_said
 from mainspring.models.needs import measure_needs
 from mainspring.models.pickled import CODEC, expect_person, permit, signed, unpickled
-from mainspring.models.registry import get_model_version, model_store
+from mainspring.models.registry import model_store, named_version
 from mainspring.models.version import ModelVersion
 from mainspring.runs.files import RunFiles
 from mainspring.workspace import Workspace, current_workspace
@@ -34,7 +34,7 @@ def allow_pickle(ref: str | ModelVersion, *, note: str, workspace: Workspace | N
     if not note.strip():
         raise InvalidError("note", note, "why it is trusted")
     workspace = workspace or current_workspace()
-    store, version = model_store(workspace), get_model_version(ref, workspace)
+    store, version = model_store(workspace), named_version(ref, workspace)
     found = None if version.encoded is not None else _opened(version, workspace)
     encoded = version.encoded if found is None else found["encoded"]
     if encoded is None or encoded.codec != CODEC:
@@ -56,7 +56,7 @@ def revoke_pickle(ref: str | ModelVersion, *, note: str = "", workspace: Workspa
         NotAllowedError: a step asks.
     """
     expect_person("take a permission back")
-    store, version = model_store(workspace), get_model_version(ref, workspace)
+    store, version = model_store(workspace), named_version(ref, workspace)
     with store.database.transaction() as tx:
         if tx.query_one("SELECT 1 FROM model_permission WHERE version = ?", (version.id,)):
             permit(tx, store, version, None, note)

@@ -6,6 +6,7 @@ holds. A step can't allow anything.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from io import BytesIO
 from pickle import PicklingError, Unpickler, dumps  # noqa: TID251  # the one place that opens one, behind both checks
 from pickletools import genops
@@ -13,6 +14,7 @@ from typing import Any
 
 from mainspring.artifacts import Encoded, load, meaning_digest
 from mainspring.artifacts.project import find_modules, missing_import, module_file
+from mainspring.artifacts.script import expect_elsewhere, is_here_alone
 from mainspring.errors import CodecError, NotAllowedError, shorten
 from mainspring.ledger import current_task, is_replay, note_moving
 from mainspring.models._store import ModelStore
@@ -31,18 +33,31 @@ def save_pickled(model: Any, workspace: Workspace) -> tuple[str, Encoded]:
     """A model as a pickle that this workspace signed, and the digest of its bytes.
 
     Raises:
-        CodecError: pickle can't store it, or would look for its class in `__main__`, where it isn't when it is loaded.
+        CodecError: pickle can't store it, or would look for a definition where no other process finds it.
     """
     try:
         data = dumps(model, protocol=_PROTOCOL)
     except (PicklingError, TypeError, AttributeError, RecursionError) as error:
         raise CodecError(f"pickle can't store `{shorten(model)}`: {shorten(str(error), 200)}") from error
-    if any(argument == "__main__" for _, argument, _ in genops(data)):
-        raise CodecError(
-            f"`{shorten(model)}` holds a definition of `__main__`, which is another module when it is loaded. Move the "
-            "definition to a module of the project."
-        )
+    expect_elsewhere(model, [f"{module}.{name}" for module, name in _named(data) if is_here_alone(module)])
     return meaning_digest(CODEC, 1, data), signed(data, workspace)
+
+
+def _named(data: bytes) -> Iterator[tuple[str, str]]:
+    """The modules and names that a pickle of protocol 5 asks for, which are texts, at first or remembered ones."""
+    remembered: list[str] = []
+    before, last = "", ""
+    for operation, argument, _ in genops(data):
+        if operation.name == "MEMOIZE":
+            remembered.append(last)
+        elif operation.name == "STACK_GLOBAL":
+            yield before, last
+            before, last = "", ""
+        elif operation.name != "FRAME":
+            text = argument if isinstance(argument, str) else ""
+            if operation.name in ("BINGET", "LONG_BINGET") and isinstance(argument, int):
+                text = remembered[argument]
+            before, last = last, text
 
 
 def signed(data: bytes, workspace: Workspace) -> Encoded:

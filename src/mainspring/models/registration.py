@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mainspring.artifacts import Encoded, save
+from mainspring.artifacts.script import found_elsewhere
 from mainspring.errors import CodecError, InvalidError, MainspringError, NotAllowedError, WrongTypeError
 from mainspring.ledger import Replay, current_replay
 from mainspring.models._rules import check_model_name
@@ -65,7 +66,8 @@ def register(
         NotAllowedError: a gate failed (its reasons are given); or this is a replay, and what was recorded has other content.
         InvalidError: no signature can be made, the model doesn't answer its example, or the service doesn't fit its inputs.
         WrongTypeError: `features` are no version of a service, nor made by one; or the model has `predict_stream` alone.
-        CodecError: no codec takes the model, or what one stored can't be loaded.
+        CodecError: no codec takes the model, what one stored can't be loaded, or it holds a definition of the script or
+            notebook that runs, which no other process finds.
 
     Warns:
         InTraining: a module of PyTorch is in training mode, and holds dropout or batch norm.
@@ -126,12 +128,13 @@ def register(
 def _saved(model: Any, workspace: Workspace, *, pickled: bool) -> tuple[str, Encoded]:
     if pickled:
         return save_pickled(model, workspace)
-    try:
-        content_digest, encoded, _ = save(model, workspace.blobs)
-    except CodecError as error:
-        raise CodecError(
-            f"{error} Or register it as a pickle (`pickled=True`), which somebody has to allow."
-        ) from error
+    with found_elsewhere(model):
+        try:
+            content_digest, encoded, _ = save(model, workspace.blobs)
+        except CodecError as error:
+            raise CodecError(
+                f"{error} Or register it as a pickle (`pickled=True`), which somebody has to allow."
+            ) from error
     return content_digest, encoded
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names, depended_on
-from mainspring.ledger import note_moving
+from mainspring.ledger import note_moving, note_search
 from mainspring.models._store import ModelStore, there
 from mainspring.models.version import STAGES, ModelVersion
 from mainspring.workspace import Workspace, current_workspace
@@ -23,6 +23,7 @@ def model_store(workspace: Workspace | None = None) -> ModelStore:
 def list_models(workspace: Workspace | None = None) -> list[ModelVersion]:
     """The newest version of every model that has one, by name."""
     store = model_store(workspace)
+    note_search("models")
     newest = {version.name: version for version in store.select("v.deleted_at IS NULL ORDER BY v.number")}
     return [newest[name] for name in store.names() if name in newest]
 
@@ -33,13 +34,28 @@ def list_model_versions(name: str, workspace: Workspace | None = None) -> list[M
     Raises:
         NotFoundError: no such model; the nearest are named.
     """
+    note_search(f"versions of {name}")
     return model_store(workspace).versions(name)
 
 
 def get_model_version(ref: str | ModelVersion, workspace: Workspace | None = None) -> ModelVersion:
     """A version by `name/number`, `name@alias`, `name/latest`, `name` (the newest), `name/stage`, or an id or its beginning.
 
-    A version that is given is read anew.
+    A version that is given is read anew. By what moves (all but a number or an id) a task's result can't be reused.
+
+    Raises:
+        WrongTypeError, InvalidError: it is no reference, or an empty one.
+        NotFoundError: nothing fits; the nearest names are given.
+        RemovedError: it was deleted.
+    """
+    version = named_version(ref, workspace)
+    if isinstance(ref, str) and not version.id.startswith(ref) and not _names_a_number(ref):
+        note_moving("model", ref)
+    return version
+
+
+def named_version(ref: str | ModelVersion, workspace: Workspace | None = None) -> ModelVersion:
+    """`get_model_version` for what changes a version or says something of it: that reads nothing for a task's result.
 
     Raises:
         WrongTypeError, InvalidError: it is no reference, or an empty one.
@@ -63,14 +79,6 @@ def get_model_version(ref: str | ModelVersion, workspace: Workspace | None = Non
             raise NotFoundError("registered model", ref, close_names(ref, store.names()))
         return there(found)
     return _of_model(store, ref, name, version)
-
-
-def used_version(ref: str | ModelVersion, workspace: Workspace | None = None) -> ModelVersion:
-    """`get_model_version` for whoever uses the model: by what moves (`name`, `name@alias`), a task's result can't be reused."""
-    version = get_model_version(ref, workspace)
-    if isinstance(ref, str) and not version.id.startswith(ref) and not _names_a_number(ref):
-        note_moving("model", ref)
-    return version
 
 
 def _names_a_number(ref: str) -> bool:
@@ -111,7 +119,7 @@ def load_model(ref: str | ModelVersion, workspace: Workspace | None = None) -> A
     from mainspring.models.pickled import load_version
 
     workspace = workspace or current_workspace()
-    version = ref if isinstance(ref, ModelVersion) else used_version(ref, workspace)
+    version = ref if isinstance(ref, ModelVersion) else get_model_version(ref, workspace)
     with importing_from(workspace.project.source_roots), depended_on(f"model version {version}"):
         return load_version(version, workspace)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mainspring.ledger import note_search
 from mainspring.models import _rows
 from mainspring.models._store import ModelStore
 from mainspring.models.registry import model_store
@@ -73,6 +74,7 @@ def search_models(
         InvalidError: the filter or an order breaks the grammar, at the place that is named; or limit or cursor is wrong.
     """
     store = model_store(workspace)
+    note_search("models", filter)
     page = _found(store, _MODELS, filter, order_by, limit=limit, cursor=cursor, where="m.deleted_at IS NULL")
     return Page(store.models_of(page.items), page.cursor)
 
@@ -92,5 +94,6 @@ def search_model_versions(
     """
     store, there = model_store(workspace), "v.deleted_at IS NULL AND m.deleted_at IS NULL"
     order = order_by or ("updated_at DESC",)
+    note_search("model versions", filter)
     page = _found(store, _VERSIONS, filter, order, limit=limit, cursor=cursor, where=there)
     return Page(store.versions_of(page.items), page.cursor)

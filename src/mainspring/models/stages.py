@@ -6,11 +6,11 @@ that stage or leaves it only with the endpoint.
 
 from __future__ import annotations
 
-from mainspring.ledger import is_replay
+from mainspring.ledger import is_replay, note_search
 from mainspring.models._rules import check_stage
 from mainspring.models._store import MOST_MOVES, expect_free
 from mainspring.models.promotion import Promotion, expect_promotable
-from mainspring.models.registry import get_model_version, model_store
+from mainspring.models.registry import get_model_version, model_store, named_version
 from mainspring.models.version import ModelVersion, StageMove
 from mainspring.workspace import Workspace, current_workspace
 
@@ -30,7 +30,7 @@ def set_stage(
             guard, such as a policy of approval, says what is missing.
     """
     store, wanted = model_store(workspace), check_stage(stage)
-    found = get_model_version(ref, workspace)
+    found = named_version(ref, workspace)
     if is_replay():
         return found
     with store.database.transaction() as tx:
@@ -48,8 +48,9 @@ def set_stage(
 
 def stage_history(ref: str | ModelVersion, workspace: Workspace | None = None) -> list[StageMove]:
     """Every change of a version's stage, newest first; raises `NotFoundError`."""
-    store = model_store(workspace)
-    events = store.ledger.events(subject=get_model_version(ref, workspace).id, limit=MOST_MOVES)
+    store, version = model_store(workspace), get_model_version(ref, workspace)
+    note_search(f"stages of {version}")
+    events = store.ledger.events(subject=version.id, limit=MOST_MOVES)
     return [
         StageMove(
             each.at, each.actor, each.payload["was"], each.payload["now"], each.payload["note"], each.payload["run"]

@@ -9,7 +9,7 @@ from mainspring import clock
 from mainspring.ledger import is_replay
 from mainspring.models._rules import check_tags, check_text, without
 from mainspring.models._store import ModelStore, expect_free
-from mainspring.models.registry import get_model_version, model_store
+from mainspring.models.registry import model_store, named_version
 from mainspring.models.version import ModelVersion, exports_of
 from mainspring.runs.files import RunFiles
 from mainspring.store import Transaction
@@ -59,7 +59,7 @@ def delete_version(ref: Ref, *, note: str = "", workspace: Workspace | None = No
         NotAllowedError: an endpoint serves it, which is named.
     """
     store = model_store(workspace)
-    found = get_model_version(ref, workspace)
+    found = named_version(ref, workspace)
     if is_replay():
         return
     files = RunFiles(workspace or current_workspace())
@@ -82,7 +82,7 @@ def remove_version(tx: Transaction, store: ModelStore, version: ModelVersion, fi
 
 def changed(ref: Ref, event: str, change: Change, workspace: Workspace | None) -> ModelVersion:
     """A version after a change of what may change of it, worked out of what it is in the same transaction."""
-    store, found = model_store(workspace), get_model_version(ref, workspace)
+    store, found = model_store(workspace), named_version(ref, workspace)
     if is_replay():
         return found
     with store.database.transaction() as tx:

@@ -9,10 +9,11 @@ from typing import Any, Literal
 import msgspec
 
 from mainspring.errors import InvalidError, NotFoundError, close_names
+from mainspring.ledger import note_moving
 from mainspring.runs._store import RunStore
 from mainspring.runs.interrupted import as_read
 from mainspring.runs.metrics import Metric, Metrics
-from mainspring.runs.run import Run
+from mainspring.runs.run import Run, RunState
 from mainspring.workspace import Workspace, current_workspace
 
 Direction = Literal["max", "min"]
@@ -76,11 +77,13 @@ def compare_runs(
         InvalidError: no runs, or too many.
     """
     workspace = workspace or current_workspace()
-    store, metrics = RunStore(workspace.database, workspace.ledger), Metrics(workspace.metrics)
+    store, metrics, refs = RunStore(workspace.database, workspace.ledger), Metrics(workspace.metrics), tuple(refs)
     runs = tuple({run.id: run for run in map(store.get, refs)}.values())
     if not 1 <= len(runs) <= _MOST_RUNS:
         raise InvalidError("runs to compare", len(runs), f"from 1 to {_MOST_RUNS} of them")
     runs = tuple(as_read(workspace.database, workspace.leases, runs))
+    for name in (*(["latest"] if "latest" in refs else []), *(run.id for run in runs if run.state is RunState.RUNNING)):
+        note_moving("run", name)
     points = _last_points(store, metrics, runs)
     names = sorted({name for found in points.values() for name in found})
     values = {name: {run: found[name][1].value for run, found in points.items() if name in found} for name in names}

@@ -9,7 +9,7 @@ import msgspec
 
 from mainspring import clock
 from mainspring.errors import ExistsError, InvalidError, NotFoundError, close_names
-from mainspring.ledger import Ledger, new_id
+from mainspring.ledger import Ledger, new_id, note_search
 from mainspring.runs import filters
 from mainspring.runs._schema import DEFAULT, MIGRATIONS
 from mainspring.runs.experiment import Experiment, View, seen
@@ -173,6 +173,7 @@ class ExperimentStore:
         """
         conditions = filters.parse_filter(filter, _KINDS)
         orders = [filters.parse_order(each, _KINDS) for each in order_by]
+        note_search("experiments", filter)
         shown = Term(seen("experiment", view))
         page = _LISTING.find(self.database, conditions, orders, limit=limit, cursor=cursor, where=[shown])
         return Page([self._get(self.database, number) for number in page], page.cursor)

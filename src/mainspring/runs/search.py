@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from mainspring.ledger import note_search
 from mainspring.runs import filters
 from mainspring.runs._store import RunStore
 from mainspring.runs.experiment import View, seen
@@ -96,6 +97,7 @@ def search_runs(
     store = RunStore(workspace.database, workspace.ledger)
     conditions = filters.parse_filter(filter, KINDS)
     orders = [filters.parse_order(each, KINDS) for each in order_by]
+    note_search("runs", filter)
     where = [Term(seen("run", view))]
     if experiments is not None:
         ids = tuple(store.experiments.get(each).id for each in experiments)

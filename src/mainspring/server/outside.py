@@ -8,7 +8,8 @@ import msgspec
 
 from mainspring.server.mlflow.records import Records
 from mainspring.server.mlflow.wire import Route, Told
-from mainspring.serving import find_outside_service, get_endpoint
+from mainspring.serving import find_outside_service
+from mainspring.serving.endpoint import named_endpoint
 from mainspring.serving.feedback import LabelIntake
 from mainspring.serving.feedback.wire import expect_taken
 
@@ -41,7 +42,7 @@ def _log(records: Records, asked: _Predictions) -> Told:
 
 
 def _label(records: Records, asked: _Labels) -> Told:
-    intake = LabelIntake(get_endpoint(asked.endpoint, records.workspace), records.workspace)
+    intake = LabelIntake(named_endpoint(asked.endpoint, records.workspace), records.workspace)
     return expect_taken(intake(enumerate(asked.labels), "http"))
 
 

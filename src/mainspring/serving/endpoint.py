@@ -13,16 +13,16 @@ import msgspec
 
 from mainspring import clock
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, close_names
-from mainspring.ledger import is_replay, new_id, note_moving
+from mainspring.ledger import is_replay, new_id, note_moving, note_search
 from mainspring.models import (
     ModelStore,
     ModelVersion,
     check_alias,
     expect_loadable,
     expect_model,
-    get_model_version,
     move_bound_alias,
 )
+from mainspring.models.registry import named_version
 from mainspring.secrets import redact
 from mainspring.serving.label_rule import LabelRule, Match, Pick, changed_rule, expect_in_log
 from mainspring.serving.runtime import ONLINE_ROWS, Runtime, expect_runtime, proposed_runtime
@@ -193,7 +193,7 @@ def bind(
         hint = "An endpoint follows an alias: point one at a version first, and say `version` to begin with another."
         raise InvalidError("target", target, "`model@alias`", hint)
     check_alias(alias)
-    chosen = get_model_version(version or f"{model}@{alias}", workspace)
+    chosen = named_version(version or f"{model}@{alias}", workspace)
     if chosen.name != model:
         raise InvalidError("version", version, f"a version of `{model}`")
     expect_loadable(chosen, workspace.database)
@@ -347,11 +347,17 @@ def _bind(
 
 
 def get_endpoint(name: str, workspace: Workspace | None = None) -> Endpoint:
-    """An endpoint by its name.
+    """An endpoint by its name; what it serves moves, so that a task's result can't be reused.
 
     Raises:
         NotFoundError: no such endpoint; the nearest are named.
     """
+    note_moving("model", name)
+    return named_endpoint(name, workspace)
+
+
+def named_endpoint(name: str, workspace: Workspace | None = None) -> Endpoint:
+    """`get_endpoint` for the server, and for what is recorded of an endpoint: nothing is noted."""
     endpoints = EndpointStore((workspace or current_workspace()).database)
     found = endpoints.find(name)
     if found is None:
@@ -361,6 +367,7 @@ def get_endpoint(name: str, workspace: Workspace | None = None) -> Endpoint:
 
 def list_endpoints(workspace: Workspace | None = None) -> list[Endpoint]:
     """Every endpoint, by name."""
+    note_search("endpoints")
     return EndpointStore((workspace or current_workspace()).database).list()
 
 

@@ -14,7 +14,7 @@ from mainspring.models import ModelVersion, Predictor, example_of, get_model_ver
 from mainspring.models.signature import Columns
 from mainspring.secrets import redact
 from mainspring.serving.batching import SLOW_S, TIMEOUT_S, Batcher
-from mainspring.serving.endpoint import Endpoint, expect_inside, get_endpoint
+from mainspring.serving.endpoint import Endpoint, expect_inside, named_endpoint
 from mainspring.serving.feedback.intake import LabelIntake
 from mainspring.serving.filling import Filling
 from mainspring.serving.online import OnlinePredictor, load_predictor
@@ -126,7 +126,7 @@ def load_live(workspace: Workspace, name: str, *, timeout_s: float = TIMEOUT_S) 
         CodecError: the model holds a definition that the project doesn't have.
         ModelError: the model failed on its example.
     """
-    endpoint = get_endpoint(name, workspace)
+    endpoint = named_endpoint(name, workspace)
     expect_inside(endpoint)
     version = get_model_version(endpoint.version, workspace)
     predictor = load_predictor(endpoint, workspace=workspace)

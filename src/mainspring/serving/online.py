@@ -19,7 +19,6 @@ from mainspring.ledger import is_sampled, new_id
 from mainspring.models import Field, ModelVersion, Predictor, Problem, Signature, get_model_version, load_onnx
 from mainspring.models.predictor import Prediction, expect_none, plain
 from mainspring.models.records import MOST_PROBLEMS, RecordCheck
-from mainspring.models.registry import used_version
 from mainspring.models.rows import RowDecoder
 from mainspring.models.signature import Columns
 from mainspring.models.version import expect_model
@@ -228,7 +227,7 @@ def load_predictor(
     """
     workspace = workspace or current_workspace()
     if isinstance(given, str):
-        given = used_endpoint(given, workspace) or used_version(given, workspace)
+        given = used_endpoint(given, workspace) or get_model_version(given, workspace)
     by, version, endpoint = "", given, None
     if isinstance(version, Endpoint):
         expect_inside(version)

@@ -18,7 +18,7 @@ from mainspring.serving.endpoint import (
     EndpointStore,
     Logging,
     check_endpoint_name,
-    get_endpoint,
+    named_endpoint,
     options_of,
 )
 from mainspring.serving.feedback.intake import LabelIntake, Taken
@@ -126,7 +126,7 @@ def find_outside_service(name: str, version: str = "", workspace: Workspace | No
         NotAllowedError: it serves a model.
     """
     workspace = workspace or current_workspace()
-    endpoint = get_endpoint(name, workspace)
+    endpoint = named_endpoint(name, workspace)
     expect_outside(endpoint)
     return OutsideService(endpoint, workspace, version)
 

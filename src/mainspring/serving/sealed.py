@@ -27,7 +27,7 @@ from mainspring.models import (
 from mainspring.models.pickled import CODEC
 from mainspring.models.version import exports_of
 from mainspring.runs.files import RunFile, RunFiles
-from mainspring.serving.endpoint import Endpoint, EndpointStore, expect_inside, get_endpoint
+from mainspring.serving.endpoint import Endpoint, EndpointStore, expect_inside, named_endpoint
 from mainspring.store import Transaction
 from mainspring.workspace import Workspace, current_workspace
 
@@ -68,7 +68,7 @@ def seal(name: str, workspace: Workspace | None = None) -> Sealed:
             opens that signed it.
     """
     workspace = workspace or current_workspace()
-    endpoint = get_endpoint(name, workspace)
+    endpoint = named_endpoint(name, workspace)
     expect_inside(endpoint)
     version = get_model_version(endpoint.version, workspace)
     encoded, _ = expect_model(version)

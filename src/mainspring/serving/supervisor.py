@@ -27,7 +27,7 @@ import msgspec
 from mainspring.artifacts.project import import_folders
 from mainspring.errors import WorkerError
 from mainspring.pipelines.seeds import threads_environment
-from mainspring.serving.endpoint import expect_inside, get_endpoint
+from mainspring.serving.endpoint import expect_inside, named_endpoint
 from mainspring.serving.worker import Failure, Order
 from mainspring.web.server import LINGER_S, drain_of
 from mainspring.web.siblings import figures_of
@@ -100,7 +100,7 @@ class Supervisor:
             WorkerError: the workers don't start; what the last one said.
         """
         for name in self._endpoints:
-            expect_inside(get_endpoint(name, self._workspace))
+            expect_inside(named_endpoint(name, self._workspace))
         with ExitStack() as stack:
             self._figures = figures_folder(self._workspace.cache / "serving", stack)
             if self._figures is None and self._count > 1:

@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from mainspring.errors import InvalidError, NotFoundError
+from mainspring.ledger import note_search
 from mainspring.studies._store import StudyStore
 from mainspring.studies.records import Definition, StudyRecord, Trial
 from mainspring.workspace import Workspace, current_workspace
@@ -137,6 +138,7 @@ def get_study(name: str, *, workspace: Workspace | None = None) -> Study:
 def list_studies(limit: int = 100, *, workspace: Workspace | None = None) -> list[Study]:
     """Studies, newest first."""
     workspace = workspace or current_workspace()
+    note_search("studies")
     return [Study(workspace, record) for record in StudyStore(workspace).newest(limit)]
 
 

@@ -23,6 +23,7 @@ from mainspring.models import (
 from mainspring.models import register as register_model
 from mainspring.models.version import ModelVersion, exports_of
 from mainspring.runs.files import RunFiles
+from mainspring.server.mlflow.adoption import Adoption
 from mainspring.workspace import Workspace
 from tests.models.mlflow_folders import LATE, TABLE, folder
 from tests.server.conftest import Client
@@ -71,6 +72,25 @@ def test_a_version_that_a_steps_client_finds_by_what_moves_is_noted_with_the_ste
             client.get("registered-models/alias", name=registered, alias=alias)
         client.get("registered-models/get-latest-versions", name=registered, stages=["Production"])
     assert [name for _, name in noted] == ["iris@champion", "iris/latest", "iris/Production"]
+
+
+@pytest.mark.one_backend("what a step reads is noted, whatever the store")
+def test_what_a_steps_client_looks_for_is_noted_with_the_step(registered: str, workspace: Workspace) -> None:
+    with moving_noted() as noted:
+        client = Client(workspace, context=copy_context(), adoption=Adoption(lambda _: ""))
+        client.get("experiments/get-by-name", experiment_name="Default")
+        client.get("experiments/get", experiment_id="0")
+        assert noted == []
+        client.post("runs/search", experiment_ids=["0"], filter="metrics.auc > 0.1")
+        client.post("experiments/search", max_results=5)
+        client.get("registered-models/search", filter="name = 'iris'")
+        client.get("model-versions/search", filter="name = 'iris'")
+        client.get("registered-models/get", name=registered)
+        client.post("logged-models/search", experiment_ids=["0"], filter="name = 'm'")
+    assert [(kind, name.partition(" AND tags")[0]) for kind, name in noted] == [
+        ("search", "runs where metrics.auc > 0.1"), ("search", "experiments"), ("search", "models where name = 'iris'"),
+        ("search", "model versions where name = 'iris'"), ("model", "iris"), ("search", "logged models where name = 'm'"),
+    ]  # fmt: skip
 
 
 @pytest.mark.one_backend("the order is made of what a store gives")

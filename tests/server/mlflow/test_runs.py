@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from typing import Any
 
 import msgspec
 import pytest
 
+from mainspring.ledger import moving_noted
 from mainspring.runs import RunState, RunStore, search_runs, start_run
+from mainspring.server.mlflow.adoption import Adoption
 from mainspring.workspace import Workspace
 from tests.server.conftest import Client
 
@@ -53,6 +56,29 @@ def test_a_run_of_a_client_runs_until_its_client_ends_it(client: Client, workspa
     assert store.shown_state(store.get(run_id), workspace.leases) is RunState.RUNNING
     client.post("runs/update", run_id=run_id, status="FAILED")
     assert store.shown_state(store.get(run_id), workspace.leases) is RunState.FAILED
+
+
+@pytest.mark.one_backend("what a step reads is noted, whatever the store")
+def test_a_run_that_goes_on_is_noted_when_a_steps_client_reads_it_unless_it_is_the_steps(
+    client: Client, workspace: Workspace
+) -> None:
+    own, other, ended = client.run(), client.run(), client.run()
+    client.post("runs/update", run_id=ended, status="FINISHED")
+    with moving_noted() as noted:
+        step = Client(workspace, context=copy_context(), adoption=Adoption(lambda _: own))
+        child = (step.run(), step.run())[1]
+        for run_id in (own, child, ended):
+            step.get("runs/get", run_id=run_id)
+            step.get("metrics/get-history", run_id=run_id, metric_key="auc")
+            step.get("artifacts/list", run_id=run_id)
+        assert noted == []
+        step.post("runs/update", run_id=other, status="RUNNING")
+        step.get("runs/get", run_id=other)
+        assert noted == []
+        for ask in ("runs/get", "metrics/get-history", "artifacts/list"):
+            another = client.run()
+            step.get(ask, run_id=another, metric_key="auc")
+            assert noted[-1] == ("run", another)
 
 
 def test_a_run_of_a_client_is_interrupted_with_the_run_that_it_is_in(client: Client, workspace: Workspace) -> None:

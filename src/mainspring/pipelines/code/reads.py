@@ -19,7 +19,7 @@ from blake3 import blake3
 
 from mainspring.artifacts.script import script_file
 
-Kind = Literal["file", "directory", "env", "socket", "subprocess", "dataset", "model", "code"]
+Kind = Literal["file", "directory", "env", "socket", "subprocess", "dataset", "model", "run", "search", "code"]
 
 MISSING, UNSET = "missing", "unset"
 _PART = "read "

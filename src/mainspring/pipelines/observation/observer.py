@@ -51,6 +51,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::", "ip6-lo
 _ENVIRONMENT_MODULES = frozenset({"os", "_collections_abc", "collections.abc", "posixpath", "pathlib"})
 _SHOWN_PROGRAM_LENGTH = 80
 _IN_RESULT = "part of the result"
+_MOVING: dict[str, Kind] = {"model": "model", "run": "run", "search": "search"}  # all others are datasets'
 
 
 class Observation(msgspec.Struct, frozen=True):
@@ -348,9 +349,9 @@ class Observer:
         return "." if path == self.root else path
 
     def moved(self, kind: str, name: str) -> None:
-        """Something is read by a name whose content moves: a dataset, a model, or code that the key may answer for."""
+        """Something is read by a name whose content moves, or looked for; or code that the key may answer for."""
         if kind != "code":
-            self._note("model" if kind == "model" else "dataset", name)
+            self._note(_MOVING.get(kind, "dataset"), name)
         elif name not in self._code:
             self._note("code", name)
 

@@ -13,6 +13,7 @@ class Adoption:
         self._open = opened
         self._lock = threading.Lock()
         self.run: str | None = None
+        self.runs: set[str] = set()  # all that the client began or went on with
 
     def take(self, experiment: str) -> str | None:
         """The run, for the first who asks; None for all later ones."""
@@ -20,4 +21,5 @@ class Adoption:
             if self.run is not None:
                 return None
             self.run = self._open(experiment)
+            self.runs.add(self.run)
             return self.run

@@ -34,7 +34,7 @@ class _Proxied(msgspec.Struct, frozen=True):
 
 
 def _list(records: Records, asked: _List) -> Told:
-    run = records.run(asked.run_id or asked.run_uuid)
+    run = records.read_run(asked.run_id or asked.run_uuid)
     number = records.experiments.get(run.experiment).number
     return {"root_uri": address(number, run.id), "files": listed(records, run.id, asked.path)}
 

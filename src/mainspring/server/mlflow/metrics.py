@@ -91,7 +91,7 @@ def _log(records: Records, asked: _Log) -> Told:
 
 
 def _history(records: Records, asked: _History) -> Told:
-    run = records.run(asked.run_id or asked.run_uuid)
+    run = records.read_run(asked.run_id or asked.run_uuid)
     page = records.metrics.history(
         run.series, asked.metric_key, limit=asked.max_results, cursor=asked.page_token or None
     )
@@ -105,7 +105,7 @@ def _bulk(records: Records, asked: _Bulk) -> Told:
         raise InvalidError("run_ids", f"{len(run_ids)} of them", f"1 to {_MOST_RUNS} runs")
     found: list[Told] = []
     for run_id in run_ids:
-        points = records.metrics.history(records.run(run_id).series, asked.metric_key)
+        points = records.metrics.history(records.read_run(run_id).series, asked.metric_key)
         found += [told(each) | {"run_id": run_id} for each in points if _within(each.step, asked)]
     return {"metrics": found[: min(asked.max_results, _MOST_POINTS)]}
 

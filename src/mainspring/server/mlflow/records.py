@@ -6,7 +6,7 @@ import re
 from urllib.parse import unquote
 
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError
-from mainspring.ledger import Ledger
+from mainspring.ledger import Ledger, note_moving
 from mainspring.models._store import ModelStore
 from mainspring.models.logged import LoggedModelStore
 from mainspring.models.version import EXPORTS
@@ -14,8 +14,9 @@ from mainspring.runs._store import RunStore
 from mainspring.runs.experiment import Experiment
 from mainspring.runs.files import RunFiles
 from mainspring.runs.inputs import RunInputs
+from mainspring.runs.interrupted import as_read
 from mainspring.runs.metrics import Metrics
-from mainspring.runs.run import Run
+from mainspring.runs.run import Run, RunState
 from mainspring.server.mlflow.adoption import Adoption
 from mainspring.store import Database
 from mainspring.workspace import Workspace
@@ -74,6 +75,18 @@ class Records:
         if run_id not in found:
             raise NotFoundError("run", run_id)
         return found[run_id]
+
+    def read_run(self, run_id: str) -> Run:
+        """A run that a client is to be told of; raises as `run` does.
+
+        The values of one that goes on move, unless it is the work of the step whose client asks.
+        """
+        run = self.run(run_id)
+        if self.adoption is not None and run.state is RunState.RUNNING and run.id not in self.adoption.runs:
+            (shown,) = as_read(self.database, self.workspace.leases, [run])
+            if shown.state is RunState.RUNNING:
+                note_moving("run", run.id)
+        return run
 
     def open_run(self, run_id: str) -> Run:
         """A run that may be logged to.

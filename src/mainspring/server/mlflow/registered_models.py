@@ -10,9 +10,10 @@ from mainspring.errors import InvalidError
 from mainspring.ledger import note_moving
 from mainspring.models import aliases, registered, search, stages
 from mainspring.models._rules import check_stage
-from mainspring.models.registry import used_version
+from mainspring.models.registry import get_model_version
 from mainspring.models.version import STAGES, ModelVersion, RegisteredModel
 from mainspring.server.mlflow import model_versions
+from mainspring.server.mlflow.caller import is_asked_by_code
 from mainspring.server.mlflow.records import Records
 from mainspring.server.mlflow.wire import Pair, Route, Told, mapped, ms, paged, pairs
 
@@ -99,7 +100,10 @@ def _create(records: Records, asked: _Create) -> Told:
 
 
 def _get(records: Records, asked: _Ref) -> Told:
-    return {"registered_model": told(records, records.models.model(asked.name))}
+    model = records.models.model(asked.name)
+    if records.adoption is not None and is_asked_by_code("get_registered_model"):
+        note_moving("model", model.name)  # its aliases and latest versions are told, too
+    return {"registered_model": told(records, model)}
 
 
 def _update(records: Records, asked: _Update) -> Told:
@@ -159,14 +163,14 @@ def _delete_alias(records: Records, asked: _Alias) -> Told:
 
 def _by_alias(records: Records, asked: _Alias) -> Told:
     if asked.alias.lower() == "latest":  # which is no alias, but a word of MLflow's
-        version = used_version(f"{asked.name}/latest", records.workspace)
+        version = get_model_version(f"{asked.name}/latest", records.workspace)
     elif records.models.alias(records.models.model(asked.name).name, asked.alias) is None:
         known = [each.alias for each in records.models.aliases(asked.name)]
         raise InvalidError(
             "registered model alias", asked.alias, f"one of {asked.name}: {', '.join(known) or 'it has none'}"
         )
     else:
-        version = used_version(f"{asked.name}@{asked.alias}", records.workspace)
+        version = get_model_version(f"{asked.name}@{asked.alias}", records.workspace)
     return {"model_version": model_versions.told(records, version)}
 
 

@@ -22,7 +22,6 @@ from mainspring.data import DatasetVersion, dataset, get_dataset_version
 from mainspring.errors import InvalidError, NotFoundError, close_names
 from mainspring.ledger import new_id
 from mainspring.models import ModelVersion, get_model_version
-from mainspring.models.registry import used_version
 from mainspring.serving.batch.answering import VERSION_COLUMN, Answering, Answers, History, answer_columns
 from mainspring.serving.batch.checking import expect_columns
 from mainspring.serving.batch.code import code_digests, code_of, may_be_older
@@ -104,7 +103,7 @@ def _resolved(
 ) -> tuple[Endpoint | None, ModelVersion, Proposal]:
     """The endpoint, if it is one, the version, and the runtime, with the reason if nobody chose it."""
     if isinstance(model, str):
-        model = used_endpoint(model, workspace) or used_version(model, workspace)
+        model = used_endpoint(model, workspace) or get_model_version(model, workspace)
     if isinstance(model, Endpoint):
         expect_inside(model)
         return model, get_model_version(model.version, workspace), Proposal(runtime or model.runtime, "")

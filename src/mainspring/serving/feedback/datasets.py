@@ -16,7 +16,7 @@ from mainspring.data import DatasetVersion, dataset, get_dataset_version
 from mainspring.data.tables.diff import scan_added
 from mainspring.errors import ConflictError, NotFoundError
 from mainspring.models import Problem
-from mainspring.serving.endpoint import get_endpoint
+from mainspring.serving.endpoint import named_endpoint
 from mainspring.serving.feedback._store import FeedbackPart, FeedbackParts
 from mainspring.serving.feedback.checking import LabelCheck
 from mainspring.serving.feedback.compacting import part_of
@@ -40,7 +40,7 @@ def log_dataset(
         ConflictError: another process took the dataset meanwhile; nothing of this is kept.
     """
     workspace = workspace or current_workspace()
-    check = LabelCheck(get_endpoint(endpoint, workspace), workspace)
+    check = LabelCheck(named_endpoint(endpoint, workspace), workspace)
     parts, version = FeedbackParts(workspace.database), dataset(name, workspace).latest()
     chosen = msgspec.json.encode(dict(sorted((columns or {}).items()))).decode()
     before = parts.taken(endpoint, version.dataset, chosen)

@@ -17,7 +17,7 @@ import msgspec
 from mainspring import clock
 from mainspring.errors import InvalidError, counted
 from mainspring.models import Problem
-from mainspring.serving.endpoint import Endpoint, get_endpoint
+from mainspring.serving.endpoint import Endpoint, named_endpoint
 from mainspring.serving.feedback.checking import LabelCheck
 from mainspring.serving.feedback.record import Labels, records_of
 from mainspring.store import SegmentWriter
@@ -134,7 +134,7 @@ def log_labels(
         StorageError: the log can't be written. Labels that come again change nothing.
     """
     workspace = workspace or current_workspace()
-    intake = LabelIntake(get_endpoint(endpoint, workspace), workspace)
+    intake = LabelIntake(named_endpoint(endpoint, workspace), workspace)
     if isinstance(labels, list | tuple):
         return intake(enumerate(labels), source).expect_all()
     from mainspring.serving.feedback.tables import read_table

@@ -14,7 +14,7 @@ import polars as pl
 
 from mainspring.clock import FIRST_US, LAST_US, from_us, to_us
 from mainspring.errors import NotFoundError
-from mainspring.serving.endpoint import Endpoint, get_endpoint
+from mainspring.serving.endpoint import Endpoint, named_endpoint
 from mainspring.serving.feedback._store import FeedbackParts
 from mainspring.serving.feedback.alike import alike, forms_of, key_of
 from mainspring.serving.feedback.frames import frame_of, text_of, united
@@ -135,7 +135,7 @@ def labels_of_row(row: dict[str, Any], workspace: Workspace) -> list[dict[str, A
 
     Other predictions are looked at only if a label has its key, and of these only those that have it, too.
     """
-    endpoint = get_endpoint(row["endpoint"], workspace)
+    endpoint = named_endpoint(row["endpoint"], workspace)
     rule, at_us, types = endpoint.labels, to_us(row["at"]), types_of(row["version"], workspace)
     texts = {} if row["role"] == LOADTEST else key_of(row, rule.key, types)
     key = {name: text for name, text in texts.items() if text is not None}
@@ -168,14 +168,14 @@ def scan_labels(
         StorageError: the log can't be read.
     """
     workspace = workspace or current_workspace()
-    found = _labels(get_endpoint(endpoint, workspace), LAST_US if as_of is None else to_us(as_of), workspace)
+    found = _labels(named_endpoint(endpoint, workspace), LAST_US if as_of is None else to_us(as_of), workspace)
     return found.lazy().with_columns(pl.col(*_INSTANTS, "logged_at").cast(_AT))
 
 
 def _join(
     endpoint: str, since: datetime | None, until: datetime | None, as_of: datetime | None, workspace: Workspace
 ) -> _Join:
-    found = get_endpoint(endpoint, workspace)
+    found = named_endpoint(endpoint, workspace)
     rule = found.labels
     reach_us = rule.before_us + rule.after_us if rule.key else 0
     whole = scan_predictions(

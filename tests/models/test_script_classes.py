@@ -1,0 +1,140 @@
+"""A version is whole to every process: what stands in the script or notebook that registers it is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.one_backend("the subject is where classes are found")
+
+HELD = """
+import torch
+from sklearn.base import BaseEstimator
+
+class Held(BaseEstimator):
+    def __init__(self, by=2.0): self.by = by
+    def predict(self, X): return X[:, 0] * 2
+
+class Kinded(torch.nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+    def predict(self, x): return x[:, 0] * self.kind.value
+"""
+MODELS = """
+from dataclasses import dataclass
+from enum import Enum
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from held import Held, Kinded
+
+class Twice(BaseEstimator):
+    def predict(self, X): return X[:, 0] * 2
+
+@dataclass
+class By:
+    by: float = 2.0
+
+class Kind(Enum):
+    TWICE = 2
+
+@dataclass
+class Rule:
+    by: float = 2.0
+    def predict(self, X): return X[:, 0] * self.by
+
+def twice(X): return X * 2
+
+class Double(torch.nn.Module):
+    def forward(self, x): return x * 2
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.Sequential(Double())
+    def predict(self, x): return self.inner(x)[:, 0]
+
+same = LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
+made = {
+    "estimator": (Twice(), "Twice"), "record": (Held(By()), "By"), "enum": (Kinded(Kind.TWICE).eval(), "Kind"),
+    "function": (make_pipeline(FunctionTransformer(twice), same), "twice"), "bare": (Rule(), "Rule"),
+    "module": (Net().eval(), "Net"),
+}
+"""
+REGISTERS = """
+from mainspring.errors import CodecError
+from mainspring.models import Field, Signature, register
+
+takes = Signature((Field("x", "f64"),))
+for name, (model, definition) in made.items():
+    for pickled in (False, True):
+        try:
+            register(model, name if not pickled else f"{name}-p", signature=takes, input_kind="numpy", pickled=pickled)
+            print("registered")
+        except CodecError as error:
+            assert f"`__main__.{definition}`" in str(error) and "%%writefile" in str(error), error
+            assert "pickled=True" not in str(error), error
+            print("refused")
+"""
+LOADS = """
+import torch
+from mainspring.models import load_model
+rows = torch.tensor([[3.0]])
+kinds = {"estimator": 0, "record": 0, "enum": 1, "function": 0, "bare": 0, "module": 1}
+print(*(round(load_model(kind).predict(rows if is_net else rows.numpy()).item()) for kind, is_net in kinds.items()))
+"""
+FLOW = """
+import mainspring as ms
+from sklearn.base import BaseEstimator
+from mainspring.models import Field, Signature, register
+
+class Twice(BaseEstimator):
+    def predict(self, X): return X[:, 0] * 2
+
+@ms.step
+def made() -> str:
+    version = register(Twice(), "twice", signature=Signature((Field("x", "f64"),)), input_kind="numpy")
+    return f"{version} {version.encoded.brings}"
+
+@ms.pipeline
+def flow() -> str:
+    return made()
+
+if __name__ == "__main__":
+    print(flow.run().value)
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "mainspring.toml").write_text("")
+    (tmp_path / "held.py").write_text(HELD)
+    return tmp_path
+
+
+def ran(project: Path, *words: str) -> str:
+    done = subprocess.run([sys.executable, *words], cwd=project, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_the_script_defines_is_refused_and_loads_elsewhere_from_a_module(project: Path) -> None:
+    (project / "train.py").write_text(MODELS + REGISTERS)
+    assert ran(project, "train.py").split() == ["refused"] * 12
+    (project / "own.py").write_text(MODELS)
+    (project / "train.py").write_text("from own import made\n" + REGISTERS)
+    assert ran(project, "train.py").split() == ["registered"] * 12
+    assert ran(project, "-c", LOADS).split() == ["6"] * 6
+
+
+def test_a_script_that_runs_its_pipeline_registers_its_classes_under_its_module(project: Path) -> None:
+    (project / "flow.py").write_text(FLOW)
+    assert "twice/1 ('flow:Twice',)" in ran(project, "flow.py")
+    loads = "import numpy, mainspring.models as models; print(models.load_model('twice/1').predict(numpy.ones((1, 1))))"
+    assert ran(project, "-c", loads) == "[2.]\n"
