@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
 import pytest
 
+from mainspring.data import dataset
+from mainspring.features import Entity, FeatureService, FeatureView, apply
 from mainspring.models import Field, Signature, register, set_alias
 from mainspring.runs import start_run
+from mainspring.serving import bind
+from mainspring.studies import study
 from mainspring.testing.workspaces import Lab, states, task_of
 from mainspring.workspace import using
 
@@ -14,12 +22,14 @@ pytestmark = pytest.mark.one_backend("what a step reads is noted, whatever the s
 LOOKING = """
 import mainspring as ms
 from mainspring.data import list_datasets
-from mainspring.evaluation import recorded_evaluation
-from mainspring.features import list_definitions, search_definitions
+from mainspring.evaluation import is_approved, list_waiting, recorded_evaluation
+from mainspring.features import FeatureReader, get_definition, list_definitions, search_definitions
 from mainspring.models import *
 from mainspring.runs import ExperimentStore, best_run, compare_runs, search_runs
 from mainspring.serving import list_endpoints
-from mainspring.studies import list_studies
+from mainspring.serving.feedback import scan_labels
+from mainspring.serving.predictions import scan_predictions
+from mainspring.studies import get_study, list_studies
 from mainspring.workspace import current_workspace
 @ms.step
 def look(): return str(LOOK)
@@ -55,9 +65,20 @@ def main(): return use([run.name for run in ms.search_runs("params.depth = '3'",
 def made(lab: Lab) -> Lab:
     register(complex(2), "plain", signature=Signature((Field("x", "f64"),)), workspace=lab.workspace)
     set_alias("plain/1", "champion", workspace=lab.workspace)
+    bind("plain", "plain@champion", workspace=lab.workspace)
     with start_run("first", params={"depth": 3}, workspace=lab.workspace) as run:
         run.log_metric("auc", 0.5)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    with using(lab.workspace):
+        study("tuned", objective, direction="maximize", trials=1)
+        dataset("rows").commit(pl.DataFrame({"user": ["a"], "at": [at], "value": [1.0]}))
+        view = FeatureView("rows", entity=Entity("user"), source="rows", event_time="at", features=["value"])
+        apply(FeatureService("one", [view]))
     return lab
+
+
+def objective(trial: Any) -> float:
+    return 1.0 if trial is not None else 0.0
 
 
 @pytest.mark.parametrize(
@@ -81,6 +102,13 @@ def made(lab: Lab) -> Lab:
         ("search_definitions('late')", "search", "feature definitions"),
         ("list_endpoints()", "search", "endpoints"),
         ("list_studies()", "search", "studies"),
+        ("get_study('tuned').best", "search", "trials of tuned"),
+        ("get_definition('view', 'rows')", "search", "definition rows"),
+        ("FeatureReader('one', current_workspace()).names", "search", "features of one/1 in the online store"),
+        ("scan_predictions('plain').collect()", "search", "predictions of plain"),
+        ("scan_labels('plain').collect()", "search", "labels of plain"),
+        ("is_approved('plain/1')", "search", "decisions on plain/1"),
+        ("list_waiting()", "search", "versions that wait for a decision"),
     ],
 )
 def test_what_a_step_finds_by_looking_is_noted(made: Lab, call: str, kind: str, name: str) -> None:

@@ -20,7 +20,7 @@ from mainspring.errors import ConflictError, InvalidError, NotAllowedError, NotF
 from mainspring.evaluation._store import DecisionStore
 from mainspring.evaluation.given import expect_text
 from mainspring.evaluation.policy import Case, Decision, Objection, Policy, Requirement, Verdict, read_policies
-from mainspring.ledger import Actor, current_actor, current_task, is_replay, new_id
+from mainspring.ledger import Actor, current_actor, current_task, is_replay, new_id, note_search
 from mainspring.models import ModelStore, ModelVersion, Promotion, get_model_version, notes_of
 from mainspring.models.registry import named_version
 from mainspring.secrets import redact
@@ -137,6 +137,7 @@ def is_approved(ref: Ref, *, workspace: Workspace | None = None) -> Approval:
     """
     workspace = workspace or current_workspace()
     version = get_model_version(ref, workspace)
+    note_search(f"decisions on {version}")
     return _standing(version, _covering(workspace, version.name), workspace)
 
 
@@ -156,6 +157,7 @@ def list_waiting(*, limit: int = 100, workspace: Workspace | None = None) -> lis
         ConfigError: a policy of the settings is wrong.
     """
     workspace = workspace or current_workspace()
+    note_search("versions that wait for a decision")
     found: list[Approval] = []
     for name in ModelStore(workspace.database, workspace.ledger).names():
         covering = _covering(workspace, name)

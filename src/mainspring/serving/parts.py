@@ -16,6 +16,7 @@ import msgspec
 
 from mainspring.errors import NotFoundError
 from mainspring.store import Database, Leases, Transaction, list_segments, read_segment, records_holding, remove_segment
+from mainspring.store.own_work import at_own_work
 from mainspring.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def compact_segments(
     return Compacted(segments, parts, rows)
 
 
+@at_own_work()  # whoever asks notes what it looks for
 def read_records(
     folder: Path, wanted: Callable[[bytes], Read | None], any_of: Sequence[bytes] = ()
 ) -> dict[str, list[Read]]:  # fmt: skip

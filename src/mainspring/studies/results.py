@@ -132,6 +132,7 @@ class Study:
 def get_study(name: str, *, workspace: Workspace | None = None) -> Study:
     """A study by its name or a unique beginning of its id; raises `NotFoundError`."""
     workspace = workspace or current_workspace()
+    note_search(f"trials of {name}")
     return Study(workspace, StudyStore(workspace).get(name))
 
 

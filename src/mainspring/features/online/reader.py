@@ -20,6 +20,7 @@ from mainspring.features.online.packing import is_pushed
 from mainspring.features.online.parts import ClockBehindError, DemandedPart, FoldedPart, StoredPart, part_of_view
 from mainspring.features.online.places import watermark_place
 from mainspring.features.online.vector import Reading, Vector
+from mainspring.ledger import note_search
 from mainspring.workspace import Workspace
 
 _PLACES_AT_ONCE = 10_000  # of one read; their keys take about a megabyte
@@ -43,6 +44,7 @@ class FeatureReader:
         record = service.record
         if not isinstance(record, ServiceRecord):
             raise InvalidError("service", str(service), "a feature service")
+        note_search(f"features of {service} in the online store")
         self.service, self.request = service, record.request
         self.names = tuple(field.name for field in record.fields)
         self._online = GuardedStore(record, workspace)

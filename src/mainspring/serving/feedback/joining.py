@@ -14,6 +14,7 @@ import polars as pl
 
 from mainspring.clock import FIRST_US, LAST_US, from_us, to_us
 from mainspring.errors import NotFoundError
+from mainspring.ledger import note_search
 from mainspring.serving.endpoint import Endpoint, named_endpoint
 from mainspring.serving.feedback._store import FeedbackParts
 from mainspring.serving.feedback.alike import alike, forms_of, key_of
@@ -195,6 +196,7 @@ def _labels(endpoint: Endpoint, known_us: int, workspace: Workspace) -> pl.DataF
         record = decode(data)
         return record if record.endpoint == endpoint.name else None
 
+    note_search(f"labels of {endpoint.name}")
     live = read_records(feedback_folder(workspace), wanted)
     parts = FeedbackParts(workspace.database).of(endpoint.name)
     frames = [scan_part(part, workspace) for part in parts if part.first_known_at <= known_us]

@@ -16,6 +16,7 @@ import polars as pl
 
 from mainspring.clock import FIRST_US, LAST_US, from_us, to_us
 from mainspring.errors import NotFoundError, StorageError, counted
+from mainspring.ledger import note_search
 from mainspring.serving.parts import read_records, scan_part, uncompacted
 from mainspring.serving.predictions._store import PredictionParts
 from mainspring.serving.predictions.frames import SCHEMA, frame_of, types_of
@@ -103,6 +104,7 @@ def scan_predictions(
     workspace = workspace or current_workspace()
     since_us = FIRST_US if since is None else to_us(since)
     until_us = LAST_US if until is None else to_us(until)
+    note_search(f"predictions of {endpoint}")
 
     def wanted(data: bytes) -> Logged | None:
         head = _head(data)
