@@ -86,6 +86,10 @@ HELP = (
     "class Other:\\n  def extra(self): return 0\\n@dataclasses.dataclass\\nclass R:\\n  k: int = 1\\n"
     "def g(x=0): return x\\n')\nimport reg"
 )
+VARIANTS = (
+    "open('reg.py', 'w').write('import functools\\n@functools.singledispatch\\ndef f(x): return 0\\n"
+    "class D:\\n  @functools.singledispatchmethod\\n  def m(self, x): return 0\\n')\nimport reg"
+)
 LAWS: dict[str, Edit] = {
     "a base class, before its subclass is defined again": Edit(
         [BASE, "class Model(Base):\n  def name(self): return 'm'", go("Model().score()")],
@@ -273,6 +277,14 @@ LAWS: dict[str, Edit] = {
     "a value that a dataclass of a module is given": Edit([HELP, "reg.R.more = 1", go("reg.R.more")], [(1, "1", "2")]),
     "a function of its module that a class is given": Edit(
         [HELP, "reg.D.more = staticmethod(reg.g)", go("reg.D().more()")], [(1, "reg.g", "lambda: 5")]
+    ),
+    "variants by types that a function and a method of a module are given": Edit(
+        [
+            VARIANTS, "def h(): return 1",
+            "@reg.f.register\ndef _(x: int): return h()\n@reg.D.m.register\ndef _(self, x: int): return 5 + h()",
+            go("[reg.f(1), reg.D().m(1)]"),
+        ],
+        [(1, "1", "2"), (2, "5", "6")],
     ),
     "a base that a class of a module is given": Edit(
         [HELP, "class X:\n  def y(self): return 1\nclass Y:\n  def y(self): return 2", "reg.D.__bases__ = (reg.B, X)",
