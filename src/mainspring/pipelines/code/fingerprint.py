@@ -75,6 +75,8 @@ class Difference(msgspec.Struct, frozen=True):
 def _line(name: str, what: str) -> str:
     if name.startswith(VALUE) and what == "is gone":
         return f"{name} is what its source gives, or can't be seen in this process"
+    if name.startswith("setting ") and what != "changed":
+        return f"{name} {'was set' if what == 'is new' else 'is its default again'}"
     return f"{shown_part(name)} {what}"
 
 
@@ -95,7 +97,7 @@ def compare(old: Fingerprint, new: Fingerprint) -> list[str]:
     ['code a.f changed', 'distribution numpy changed: 2.3.0 → 2.4.6']
     """
     found = difference(old, new)
-    shown = ("distribution", "python", "platform", "threads", "hash seed", "import")
+    shown = ("distribution", "python", "platform", "threads", "hash seed", "import", "setting")
     return [
         f"{line}: {old.parts[line[:-8]]} → {new.parts[line[:-8]]}"
         if line.startswith(shown) and line.endswith(" changed")
@@ -114,6 +116,14 @@ def fingerprint_of(
             data = text.encode("utf-8", "surrogatepass")
             hasher.update(len(data).to_bytes(4, "little") + data)
     return Fingerprint(hasher.hexdigest(), dict(sorted(parts.items())), tuple(unresolved), tuple(files), tuple(env))
+
+
+def extended(
+    base: Fingerprint, parts: dict[str, str], notes: Iterable[str] = (), differences: Iterable[str] = ()
+) -> Fingerprint:
+    """A fingerprint with further parts, notes and differences."""
+    found = fingerprint_of(base.parts | parts, [*base.unresolved, *notes], base.files, base.env)
+    return msgspec.structs.replace(found, differences=(*base.differences, *differences))
 
 
 _Key = tuple[str, str, tuple[str, ...], str]
@@ -354,8 +364,7 @@ class Fingerprinter:
         old = [f"{NOT_REUSABLE}{each}" for each in self._old_answers.of([*caches, *held.caches])]
         if not (held.counted or held.differences or old):
             return base
-        found = fingerprint_of(base.parts | held.counted, [*base.unresolved, *old], base.files, base.env)
-        return msgspec.structs.replace(found, differences=tuple(held.differences))
+        return extended(base, held.counted, old, held.differences)
 
     def _code_parts(self, walk: Walk, parts: dict[str, str]) -> None:
         for module, name in walk.names:
