@@ -354,6 +354,26 @@ LAWS: dict[str, Edit] = {
             (2, "validator('a')", "validator('b')"), (3, "True", "False"),
         ],
     ),
+    "a function that is tried again": Edit(
+        [
+            "import tenacity as t\nN = 1",
+            (
+                "@t.retry(stop=t.stop_after_attempt(3), retry_error_callback=lambda s: s.attempt_number)\n"
+                "def f(x):\n  if x < 0: raise ValueError\n  return x + N"
+            ),
+            go("[f(1), f(-1)]"),
+        ],
+        [(0, "N = 1", "N = 2"), (1, "(3", "(4")],
+    ),
+    "a model of pandera, used or not": Edit(
+        [
+            "import pandas as pd, pandera.pandas as pa\nN = 0",
+            "class P(pa.DataFrameModel):\n  a: int = pa.Field(ge=0)\n  @pa.check('a')\n  def c(cls, s): return s > N",
+            "def is_(n):\n  try: return bool(len(P.validate(pd.DataFrame({'a': [n]}))))\n  except pa.errors.SchemaError: ...",
+            go("[is_(1), is_(4)]"),
+        ],
+        [(0, "N = 0", "N = 2"), (1, "ge=0", "ge=5")],
+    ),
     "what msgspec is told in hints": Edit(
         [
             "import msgspec, typing\nclass S(msgspec.Struct):\n  a: typing.Annotated[int, msgspec.Meta(ge=0)] = 1",

@@ -42,6 +42,7 @@ from mainspring.pipelines.code.state import Definitions, Told, TooLargeError, gi
 from mainspring.pipelines.code.texts import ANY, asked_in, composed, names_in
 
 _Defined = FunctionType | type
+_COUNTED = "statistics"  # what tenacity tells of the last call
 
 
 def home_of(function: Callable[..., object]) -> tuple[str, str]:
@@ -271,7 +272,7 @@ class LiveWalk(Definitions):
     def _wrapper(self, value: FunctionType, name: str, number: str) -> None:
         """What a function that an installed decorator made holds: its code counts by its distribution."""
         self.walk.externals.add(str(value.__globals__.get("__name__")).partition(".")[0])
-        held = dict(dict_of(value))
+        held = {name: item for name, item in dict_of(value).items() if name != _COUNTED}
         remembers = value.__globals__.get("__name__") == "functools"  # what was called, in cells
         if not remembers:
             cells = cells_of(value)
