@@ -11,13 +11,12 @@ from blake3 import blake3
 from mainspring.errors import NotFoundError
 from mainspring.pipelines._store import TaskStore, leaves
 from mainspring.pipelines.code.facts import NOT_REUSABLE, is_mention
-from mainspring.pipelines.code.fingerprint import Fingerprint, Fingerprinter, compare, extended, fingerprint_of
+from mainspring.pipelines.code.fingerprint import Fingerprint, Fingerprinter, compare, fingerprint_of
 from mainspring.pipelines.code.homes import is_replaced
 from mainspring.pipelines.code.live import Live
 from mainspring.pipelines.code.probe import VALUE
 from mainspring.pipelines.graph import Literal, Stored
 from mainspring.pipelines.seeds import task_seed
-from mainspring.pipelines.settings import settings
 from mainspring.pipelines.task import Task
 from mainspring.pipelines.values import Values
 from mainspring.runs import RunStore
@@ -59,9 +58,7 @@ class Decider:
         """The fingerprint of a task's step: from its module's source, or from the function where it can't be imported."""
         is_other = function is not None and is_replaced(function, task.module, task.qualname)
         if function is not None and (is_other or not _in_project(self.fingerprinter, task)):
-            found = self.fingerprinter.of_function(function, self._carried(task))
-            set_by_hand = settings(found.parts)
-            return extended(found, set_by_hand) if set_by_hand else found
+            return self.fingerprinter.of_function(function, self._carried(task))
         found = self.fingerprinter.of(
             task.module,
             task.qualname,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import importlib
 import sys
 import types
@@ -11,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from mainspring.pipelines.code.fingerprint import Fingerprint
+from mainspring.pipelines.code.fingerprint import Fingerprint, Fingerprinter
+from mainspring.runs.environment import Installed
 from tests.pipelines.code.test_fingerprint_live import cell, of
-from tests.pipelines.projects import Sources
+from tests.pipelines.projects import ENVIRONMENT, Sources
 
 
 @pytest.fixture
@@ -82,6 +84,21 @@ def test_what_was_edited_while_a_cache_is_empty_or_besides_it_is_no_matter(proje
     space["f"](1)
     cell("def other(x): return -x\n", "<cell 2>", space)
     assert notes(of(project, space["go"])) == []
+
+
+def test_a_setting_of_a_library_counts_as_a_helper_does_and_how_many_threads_there_are_does_not(
+    project: Sources,
+) -> None:
+    space = cell(
+        "import decimal, functools\n@functools.cache\ndef f(): return decimal.Decimal(1) / 3\ndef go(): return f()\n"
+    )
+    of(project, space["go"])
+    space["go"]()
+    more = Fingerprinter(project.root, None, ENVIRONMENT, 2, distributions=lambda: Installed({}, {}, {}))
+    assert notes(more.of_function(space["go"])) == []
+    with decimal.localcontext() as context:
+        context.prec = 3
+        assert notes(of(project, space["go"])) == old("f", "setting decimal.prec")
 
 
 HOME = "import functools\nK = [1]\nBY = {}\n@functools.cache\ndef f(x): return x + K[0] + len(BY)\nBY['f'] = f\n"

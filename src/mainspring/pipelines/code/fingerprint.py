@@ -26,6 +26,7 @@ from mainspring.pipelines.code.notebooks import OfNotebook, OldAnswers
 from mainspring.pipelines.code.probe import VALUE, Held
 from mainspring.pipelines.code.project import Project
 from mainspring.pipelines.code.reads import ReadParts, import_reads, recalled, shown_part, value_digest
+from mainspring.pipelines.code.settings import settings
 from mainspring.runs.environment import Environment, Installed, installed
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 # Raise it whenever the same code would get another digest.
 _RECIPE = "fingerprint 2"
 _ORDER = "order of effects in "
+_OF_PROCESS = ("distribution ", "hash seed", "platform", "python", "threads")
 _NOT_COUNTED = frozenset(sys.stdlib_module_names) | {"mainspring", "__future__", "__main__"}
 
 
@@ -194,7 +196,10 @@ class Fingerprinter:
             return self.of(*at, carried=carried, live=True)
         found = self.live_walk(function, carried)
         files = found.file_parts()
-        done = self._with_held(self.finish(found.walk, found.parts, found.notes), found.held, found.caches.values())
+        done = self.finish(found.walk, found.parts, found.notes)
+        set_by_hand = settings(done.parts)
+        done = extended(done, set_by_hand) if set_by_hand else done
+        done = self._with_held(done, found.held, found.caches.values())
         return msgspec.structs.replace(done, files=tuple(sorted({*done.files, *files})))
 
     def _place_of(self, function: Callable[..., object]) -> tuple[str, str] | None:
@@ -207,14 +212,15 @@ class Fingerprinter:
         return (home, qualname) if is_known and not is_replaced(function, home, qualname) else None
 
     def _reached_by(self, function: Callable[..., object]) -> dict[str, str]:
-        """The parts of a function's fingerprint, with what this process holds; whether they are reusable isn't asked."""
+        """What a function stands on that may become another in this process, as parts of a fingerprint."""
         if at := self._place_of(function):
             parts, held = self.of(*at).parts, self.live(*at).look()
         else:
             found = self.live_walk(function)
             found.file_parts()
             parts, held = self.finish(found.walk, found.parts).parts, found.held
-        return parts | held.counted if held.counted else parts
+        found_here = {name: part for name, part in parts.items() if not name.startswith(_OF_PROCESS)}
+        return found_here | held.counted | settings(parts)
 
     def live_walk(self, function: Callable[..., object], carried: tuple[str, ...] = ()) -> LiveWalk:
         """What a function that can't be imported by name stands on, with the definitions that its arguments bring along.

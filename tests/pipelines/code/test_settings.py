@@ -13,8 +13,8 @@ import pytest
 import sklearn
 import torch
 
+from mainspring.pipelines.code.settings import settings
 from mainspring.pipelines.launch import run_pipeline
-from mainspring.pipelines.settings import settings
 from mainspring.pipelines.surroundings import surroundings_kept
 from mainspring.testing.workspaces import Lab, states, task_of
 
