@@ -86,6 +86,10 @@ HELP = (
     "class Other:\\n  def extra(self): return 0\\n@dataclasses.dataclass\\nclass R:\\n  k: int = 1\\n"
     "def g(x=0): return x\\n')\nimport reg"
 )
+VARIANTS = (
+    "open('reg.py', 'w').write('import functools\\n@functools.singledispatch\\ndef f(x): return 0\\n"
+    "class D:\\n  @functools.singledispatchmethod\\n  def m(self, x): return 0\\n')\nimport reg"
+)
 LAWS: dict[str, Edit] = {
     "a base class, before its subclass is defined again": Edit(
         [BASE, "class Model(Base):\n  def name(self): return 'm'", go("Model().score()")],
@@ -274,6 +278,14 @@ LAWS: dict[str, Edit] = {
     "a function of its module that a class is given": Edit(
         [HELP, "reg.D.more = staticmethod(reg.g)", go("reg.D().more()")], [(1, "reg.g", "lambda: 5")]
     ),
+    "variants by types that a function and a method of a module are given": Edit(
+        [
+            VARIANTS, "def h(): return 1",
+            "@reg.f.register\ndef _(x: int): return h()\n@reg.D.m.register\ndef _(self, x: int): return 5 + h()",
+            go("[reg.f(1), reg.D().m(1)]"),
+        ],
+        [(1, "1", "2"), (2, "5", "6")],
+    ),
     "a base that a class of a module is given": Edit(
         [HELP, "class X:\n  def y(self): return 1\nclass Y:\n  def y(self): return 2", "reg.D.__bases__ = (reg.B, X)",
          go("reg.D().y()")],
@@ -341,6 +353,26 @@ LAWS: dict[str, Edit] = {
             (1, "upper=True", "upper=False"), (1, "Attr(3)", "Attr(4)"), (2, "True", "False"), (4, "1", "2"),
             (2, "validator('a')", "validator('b')"), (3, "True", "False"),
         ],
+    ),
+    "a function that is tried again": Edit(
+        [
+            "import tenacity as t\nN = 1",
+            (
+                "@t.retry(stop=t.stop_after_attempt(3), retry_error_callback=lambda s: s.attempt_number)\n"
+                "def f(x):\n  if x < 0: raise ValueError\n  return x + N"
+            ),
+            go("[f(1), f(-1)]"),
+        ],
+        [(0, "N = 1", "N = 2"), (1, "(3", "(4")],
+    ),
+    "a model of pandera, used or not": Edit(
+        [
+            "import pandas as pd, pandera.pandas as pa\nN = 0",
+            "class P(pa.DataFrameModel):\n  a: int = pa.Field(ge=0)\n  @pa.check('a')\n  def c(cls, s): return s > N",
+            "def is_(n):\n  try: return bool(len(P.validate(pd.DataFrame({'a': [n]}))))\n  except pa.errors.SchemaError: ...",
+            go("[is_(1), is_(4)]"),
+        ],
+        [(0, "N = 0", "N = 2"), (1, "ge=0", "ge=5")],
     ),
     "what msgspec is told in hints": Edit(
         [

@@ -16,6 +16,7 @@ from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import PurePath
+from threading import local
 from types import CodeType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, SimpleNamespace
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -115,7 +116,7 @@ def is_ufunc(cls: type) -> bool:
 def fields_of(value: object, *, public: bool, is_own: bool = True) -> dict[str, object]:
     """The attributes that an object keeps, in their order, and those of slots; with `public`, but for `_private` ones.
 
-    Of one whose class is a library's, what it remembers of its use is left out too.
+    Of one whose class is a library's, what it remembers of its use, such as in one thread, is left out too.
     """
     skipped = _UNREAD if is_own else _UNREAD | _REMEMBERED
     fields = {name: item for name, item in dict_of(value).items() if type(name) is str}
@@ -124,9 +125,8 @@ def fields_of(value: object, *, public: bool, is_own: bool = True) -> dict[str, 
             if type(item) is MemberDescriptorType and name not in _UNREAD:
                 with suppress(AttributeError):
                     fields[name] = item.__get__(value)
-    return {
-        name: item for name, item in fields.items() if name not in skipped and not (public and name.startswith("_"))
-    }
+    fields = {name: item for name, item in fields.items() if not (public and name.startswith("_"))}
+    return {name: item for name, item in fields.items() if name not in skipped and (is_own or type(item) is not local)}
 
 
 def base_content(value: Any, cls: type) -> tuple[type | None, Sequence[object]]:
@@ -201,6 +201,9 @@ def library_content(value: Any, cls: type, *, bulk: bool) -> Content:
         raise Untold
     if (top, cls.__name__) == ("msgspec", "Factory"):
         return Content(of_base=[value.factory])
+    if (top, cls.__name__) == ("pandera", "Dispatcher"):  # to which its first use adds what pandera has for a library
+        given = [each for each in value._function_registry.values() if not module_of(each).startswith("pandera.")]
+        return Content(value._name, of_base=given)
     size = _size_of(value, cls)
     if not bulk and (size > _SMALL or _is_fitted(value, cls)) and not _is_named(value, cls):
         raise Untold

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -23,10 +22,11 @@ from mainspring.pipelines.code.contents import attribute_of
 from mainspring.pipelines.code.facts import CONSTANT, DEFINITION, EFFECT, NOT_REUSABLE, Unit
 from mainspring.pipelines.code.live import Live
 from mainspring.pipelines.code.modules import ModuleFile, ProjectModules
+from mainspring.pipelines.code.notebooks import OfNotebook, OldAnswers
 from mainspring.pipelines.code.probe import VALUE, Held
 from mainspring.pipelines.code.project import Project
 from mainspring.pipelines.code.reads import ReadParts, import_reads, recalled, shown_part, value_digest
-from mainspring.pipelines.code.state import Definitions, home_of_value
+from mainspring.pipelines.code.settings import settings
 from mainspring.runs.environment import Environment, Installed, installed
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # Raise it whenever the same code would get another digest.
 _RECIPE = "fingerprint 2"
 _ORDER = "order of effects in "
+_OF_PROCESS = ("distribution ", "hash seed", "platform", "python", "threads")
 _NOT_COUNTED = frozenset(sys.stdlib_module_names) | {"mainspring", "__future__", "__main__"}
 
 
@@ -76,6 +77,8 @@ class Difference(msgspec.Struct, frozen=True):
 def _line(name: str, what: str) -> str:
     if name.startswith(VALUE) and what == "is gone":
         return f"{name} is what its source gives, or can't be seen in this process"
+    if name.startswith("setting ") and what != "changed":
+        return f"{name} {'was set' if what == 'is new' else 'is its default again'}"
     return f"{shown_part(name)} {what}"
 
 
@@ -96,7 +99,7 @@ def compare(old: Fingerprint, new: Fingerprint) -> list[str]:
     ['code a.f changed', 'distribution numpy changed: 2.3.0 → 2.4.6']
     """
     found = difference(old, new)
-    shown = ("distribution", "python", "platform", "threads", "hash seed", "import")
+    shown = ("distribution", "python", "platform", "threads", "hash seed", "import", "setting")
     return [
         f"{line}: {old.parts[line[:-8]]} → {new.parts[line[:-8]]}"
         if line.startswith(shown) and line.endswith(" changed")
@@ -115,6 +118,14 @@ def fingerprint_of(
             data = text.encode("utf-8", "surrogatepass")
             hasher.update(len(data).to_bytes(4, "little") + data)
     return Fingerprint(hasher.hexdigest(), dict(sorted(parts.items())), tuple(unresolved), tuple(files), tuple(env))
+
+
+def extended(
+    base: Fingerprint, parts: dict[str, str], notes: Iterable[str] = (), differences: Iterable[str] = ()
+) -> Fingerprint:
+    """A fingerprint with further parts, notes and differences."""
+    found = fingerprint_of(base.parts | parts, [*base.unresolved, *notes], base.files, base.env)
+    return msgspec.structs.replace(found, differences=(*base.differences, *differences))
 
 
 _Key = tuple[str, str, tuple[str, ...], str]
@@ -148,6 +159,7 @@ class Fingerprinter:
         self._steps: dict[_Key, _Known] = {}
         self._done: dict[_Key, Fingerprint] = {}
         self._distributions = distributions or (lambda: installed(cache_dir))
+        self._old_answers = OldAnswers(self._reached_by)
         self._closures: dict[tuple[str, ...], dict[str, str]] = {}
         self._suspected: dict[str, tuple[str, ...]] = {}
 
@@ -180,17 +192,35 @@ class Fingerprinter:
 
         Taken from its source and the live values of the names it uses.
         """
+        if at := self._place_of(function):
+            return self.of(*at, carried=carried, live=True)
+        found = self.live_walk(function, carried)
+        files = found.file_parts()
+        done = self.finish(found.walk, found.parts, found.notes)
+        set_by_hand = settings(done.parts)
+        done = extended(done, set_by_hand) if set_by_hand else done
+        done = self._with_held(done, found.held, found.caches.values())
+        return msgspec.structs.replace(done, files=tuple(sorted({*done.files, *files})))
+
+    def _place_of(self, function: Callable[..., object]) -> tuple[str, str] | None:
+        """The module and qualified name by which the project's sources tell a function."""
         from mainspring.pipelines.code.homes import is_replaced
         from mainspring.pipelines.code.inline import home_of
 
         home, qualname = home_of(function)
         is_known = home != "__main__" and "<" not in qualname and self.project.facts(home) is not None
-        if is_known and not is_replaced(function, home, qualname):
-            return self.of(home, qualname, carried=carried, live=True)
-        found = self.live_walk(function, carried)
-        files = found.file_parts()
-        done = _with_held(self.finish(found.walk, found.parts, found.notes), found.held)
-        return msgspec.structs.replace(done, files=tuple(sorted({*done.files, *files})))
+        return (home, qualname) if is_known and not is_replaced(function, home, qualname) else None
+
+    def _reached_by(self, function: Callable[..., object]) -> dict[str, str]:
+        """What a function stands on that may become another in this process, as parts of a fingerprint."""
+        if at := self._place_of(function):
+            parts, held = self.of(*at).parts, self.live(*at).look()
+        else:
+            found = self.live_walk(function)
+            found.file_parts()
+            parts, held = self.finish(found.walk, found.parts).parts, found.held
+        found_here = {name: part for name, part in parts.items() if not name.startswith(_OF_PROCESS)}
+        return found_here | held.counted | settings(parts)
 
     def live_walk(self, function: Callable[..., object], carried: tuple[str, ...] = ()) -> LiveWalk:
         """What a function that can't be imported by name stands on, with the definitions that its arguments bring along.
@@ -312,7 +342,7 @@ class Fingerprinter:
             def by_name() -> Walk:
                 return self._walked(Walk(self.project, by_name=True).load(module), key)
 
-            live = Live(self.project, walk, by_name, _OfNotebook(self))
+            live = Live(self.project, walk, by_name, OfNotebook(self._told, self._old_answers))
             known = self._steps[key] = _Known(walk, extra, live)
         return known
 
@@ -330,7 +360,17 @@ class Fingerprinter:
 
     def _with_values(self, base: Fingerprint, live: Live) -> Fingerprint:
         """A fingerprint with what this process holds otherwise than the sources say."""
-        return _with_held(base, live.look())
+        return self._with_held(base, live.look())
+
+    def _told(self, function: Callable[..., object]) -> tuple[str, tuple[str, ...]]:
+        found = self.of_function(function)
+        return found.digest, found.unresolved
+
+    def _with_held(self, base: Fingerprint, held: Held, caches: Iterable[object] = ()) -> Fingerprint:
+        old = [f"{NOT_REUSABLE}{each}" for each in self._old_answers.of([*caches, *held.caches])]
+        if not (held.counted or held.differences or old):
+            return base
+        return extended(base, held.counted, old, held.differences)
 
     def _code_parts(self, walk: Walk, parts: dict[str, str]) -> None:
         for module, name in walk.names:
@@ -444,38 +484,6 @@ class Fingerprinter:
             return self.content(Path(spec.origin)) if spec.origin and os.path.exists(spec.origin) else "built in"
         sources = sorted(file for folder in spec.submodule_search_locations for file in Path(folder).rglob("*.py"))
         return _short(" ".join(self.analyses.digest(file) for file in sources))
-
-
-class _OfNotebook(Definitions):
-    """Tells what a module of the project holds of a notebook by all that it reaches."""
-
-    def __init__(self, fingerprinter: Fingerprinter) -> None:
-        self._fingerprinter = fingerprinter
-        self._problems: list[str] = []
-        self._known: dict[int, tuple[str, object]] = {}
-
-    def refer(self, value: FunctionType | type | ModuleType) -> str | None:
-        """The name, and of a notebook's function or class the digest of its fingerprint."""
-        if isinstance(value, ModuleType) or home_of_value(value) != "__main__":
-            return super().refer(value)
-        if id(value) not in self._known:
-            found = self._fingerprinter.of_function(value)
-            self._problems += [each[len(NOT_REUSABLE) :] for each in found.unresolved if each.startswith(NOT_REUSABLE)]
-            self._known[id(value)] = f"{value.__qualname__} {found.digest}", value
-        return self._known[id(value)][0]
-
-    def problems(self) -> list[str]:
-        """What can't be told of the notebook's functions and classes."""
-        found, self._problems = self._problems, []
-        self._known.clear()
-        return found
-
-
-def _with_held(base: Fingerprint, held: Held) -> Fingerprint:
-    if not held.counted and not held.differences:
-        return base
-    found = fingerprint_of(base.parts | held.counted, base.unresolved, base.files, base.env)
-    return msgspec.structs.replace(found, differences=tuple(held.differences))
 
 
 def _effect_parts(module: str, units: list[Unit]) -> dict[str, str]:

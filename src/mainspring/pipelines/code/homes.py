@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from types import FunctionType
 
-from mainspring.pipelines.code.contents import is_made
+from mainspring.pipelines.code.contents import dict_of, is_made
 from mainspring.pipelines.code.layers import followed, layers
 from mainspring.pipelines.code.objects import code_digest
 from mainspring.pipelines.code.project import Project
@@ -78,4 +78,18 @@ def cells_of(value: FunctionType | type) -> dict[str, object]:
             found[name] = cell.cell_contents
         except ValueError:
             continue  # not bound yet: a function that is still being defined
+    return found
+
+
+def names_at(value: FunctionType | type) -> set[str]:
+    """The names that code may use where something is defined."""
+    return {*space_of(value), *cells_of(value)}
+
+
+def value_at(value: FunctionType | type, name: str) -> object:
+    """What a dotted name stands for where a live function is; None if that is nothing."""
+    root, *rest = name.split(".")
+    found = cells_of(value).get(root, space_of(value).get(root))
+    for attribute in rest:
+        found = dict_of(found).get(attribute) if not isinstance(found, type) else vars(found).get(attribute)
     return found

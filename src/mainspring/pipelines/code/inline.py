@@ -12,21 +12,22 @@ import sys
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, MappingProxyType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 
 from mainspring.errors import GraphError
 from mainspring.pipelines.code.closure import Walk
 from mainspring.pipelines.code.contents import ATOMS, CONTAINERS, attribute_of, dict_of, module_of
 from mainspring.pipelines.code.declared import place_of
 from mainspring.pipelines.code.facts import NOT_REUSABLE, TABLES, LookUp
-from mainspring.pipelines.code.homes import Kind, cells_of, kind_of, name_of, space_of
-from mainspring.pipelines.code.layers import followed, unwrapped
+from mainspring.pipelines.code.homes import Kind, cells_of, kind_of, name_of, names_at, space_of, value_at
+from mainspring.pipelines.code.layers import followed, unwrapped, variants_of
 from mainspring.pipelines.code.live import Live
 from mainspring.pipelines.code.lookups import looked_up_by
 from mainspring.pipelines.code.members import Member, class_text, hides_what_it_is_told, members_of, struct_settings
 from mainspring.pipelines.code.names import Collector, ModuleNames
 from mainspring.pipelines.code.objects import code_digest, digest_of
 from mainspring.pipelines.code.origins import (
+    aliases_in,
     class_nodes,
     hint_texts,
     is_told_by_bytecode,
@@ -41,6 +42,7 @@ from mainspring.pipelines.code.state import Definitions, Told, TooLargeError, gi
 from mainspring.pipelines.code.texts import ANY, asked_in, composed, names_in
 
 _Defined = FunctionType | type
+_COUNTED = "statistics"  # what tenacity tells of the last call
 
 
 def home_of(function: Callable[..., object]) -> tuple[str, str]:
@@ -66,6 +68,7 @@ class LiveWalk(Definitions):
         self.files: set[tuple[Path, str]] = set()
         self.asked: dict[int, set[str]] = {}  # by the id of a function: names that texts ask for where it is
         self.held = Held()
+        self.caches: dict[int, object] = {}
         self._rows: dict[str, dict[str, str]] = {}
         self._seen: dict[int, tuple[str, object]] = {}
         self._references: dict[int, tuple[str, object]] = {}
@@ -123,8 +126,7 @@ class LiveWalk(Definitions):
                 self._pending.append((value, f"#{number}" if number > 1 else ""))
                 name += f"#{number}" if number > 1 else ""
             self._references[id(value)] = name, value
-            registry = dict_of(value).get("registry") if isinstance(value, FunctionType) else None
-            if isinstance(registry, MappingProxyType) and kind is not Kind.LIVE:  # of functools.singledispatch
+            if (registry := variants_of(value)) is not None and kind is not Kind.LIVE:
                 self._keep(f"{name}.registry", dict(registry))
         return self._references[id(value)][0]
 
@@ -145,6 +147,10 @@ class LiveWalk(Definitions):
         function = ast.Name(name.rpartition(".")[2])
         if kinds := looked_up_by(function, f"{home}.{name}") if home and not self.project.owns(home) else ():
             self.walk.wide |= {(kind, ANY) for kind in kinds}
+
+    def kept(self, cache: object) -> None:
+        """Note what may keep something of its calls."""
+        self.caches[id(cache)] = cache
 
     def apart(self, value: object) -> str:
         """A digest of all that a value reaches, from a walk of its own."""
@@ -213,7 +219,7 @@ class LiveWalk(Definitions):
                 self._look_up(*each)
             self.walk.settle()
             for value, names in list(self._sources) if self.walk.wide else ():
-                for kind, asked in list(self.walk.asked_everywhere(_names_of(value))):
+                for kind, asked in list(self.walk.asked_everywhere(names_at(value))):
                     self._ask(value, names, asked, kind)
             if self._pending or before != self._size():
                 continue
@@ -266,10 +272,14 @@ class LiveWalk(Definitions):
     def _wrapper(self, value: FunctionType, name: str, number: str) -> None:
         """What a function that an installed decorator made holds: its code counts by its distribution."""
         self.walk.externals.add(str(value.__globals__.get("__name__")).partition(".")[0])
-        held = dict(dict_of(value))
+        held = {name: item for name, item in dict_of(value).items() if name != _COUNTED}
         remembers = value.__globals__.get("__name__") == "functools"  # what was called, in cells
         if not remembers:
-            held |= {f"{each} (closure)": item for each, item in cells_of(value).items() if self._is_told(item)}
+            cells = cells_of(value)
+            told = {each: item for each, item in cells.items() if self._is_told(item)}
+            held |= {f"{each} (closure)": item for each, item in told.items()}
+            if told.keys() != cells.keys():
+                self.kept(value)
         self._keep(f"{name} (wrapper)", held, f"{name}{number}", quiet=remembers)
 
     def _is_told(self, value: object) -> bool:
@@ -310,7 +320,7 @@ class LiveWalk(Definitions):
         """The aliases of the namespace in which something is defined; project modules that it imported have run."""
         space = space_of(value)
         if id(space) not in self._names:
-            self._names[id(space)] = _module_names(str(space.get("__name__", value.__module__)), space), space
+            self._names[id(space)] = aliases_in(str(space.get("__name__", value.__module__)), space), space
             self._load_imports(space)
         return self._names[id(space)][0]
 
@@ -409,7 +419,7 @@ class LiveWalk(Definitions):
         """Take in what a call looks up in texts that are told; in others, any that are met may stand."""
         found = [composed(text, lambda name: self._text_of(value, names, name)) for text in call.texts]
         is_open = call.is_open or None in found
-        bound = _names_of(value) | dict(call.own).keys()
+        bound = names_at(value) | dict(call.own).keys()
         for kind in call.kinds:
             known = {name for texts in found for text in texts or () for name in names_in(text, kind)}
             self.walk.note_wide(call, kind, known, is_open=is_open)
@@ -419,14 +429,14 @@ class LiveWalk(Definitions):
         """The text that a dotted name stands for where a live function is, unless that may become another."""
         root, *rest = name.split(".")
         local = next((each for each in names.imports if each.alias == root), None)
-        found = sys.modules.get(local.module) if local is not None else _value_of(value, root)
+        found = sys.modules.get(local.module) if local is not None else value_at(value, root)
         for attribute in ([local.name] if local is not None and local.name else []) + rest:
             found = vars(found).get(attribute) if isinstance(found, ModuleType) else None
         return [found] if type(found) is str and root not in self._rebound else None
 
     def _is_own(self, call: LookUp, value: _Defined) -> bool:
         """Whether what a call in a live function calls is defined by the project or the notebook: its body is met itself."""
-        found = _value_of(value, call.by) if call.by else None
+        found = value_at(value, call.by) if call.by else None
         return isinstance(found, (FunctionType, type)) and (
             found.__module__ == "__main__" or self.project.owns(found.__module__)
         )
@@ -449,27 +459,9 @@ class LiveWalk(Definitions):
             self._note(f"names can't be resolved: {item.partition(':')[2]}")
 
 
-def _names_of(value: _Defined) -> set[str]:
-    return {*space_of(value), *cells_of(value)}
-
-
 def _is_none_of(kind: str, value: object, *, is_chain: bool) -> bool:
     """Whether a value is none that a library takes from a text: a module alone, or as a table something that is called."""
     return (isinstance(value, ModuleType) and not is_chain) or (kind == TABLES and callable(value))
-
-
-def _module_names(module: str, space: Mapping[str, object]) -> ModuleNames:
-    """The aliases of a live namespace, so that `ms.step` is known whatever it is called there."""
-    names = ModuleNames(module, package=False)
-    for name, value in list(space.items()):
-        if issubclass(type(value), ModuleType):
-            names.aliases[name] = value.__name__  # type: ignore[attr-defined]  # a module
-        elif issubclass(type(value), (FunctionType, type, BuiltinFunctionType)) and value.__module__ != module:
-            home = "mainspring" if str(value.__module__).startswith("mainspring.") else value.__module__
-            names.aliases[name] = f"{home}.{value.__qualname__}"  # type: ignore[attr-defined]  # as its class says
-        else:
-            names.defined.add(name)
-    return names
 
 
 def _visit_hint(collector: Collector, text: str) -> None:
@@ -477,12 +469,3 @@ def _visit_hint(collector: Collector, text: str) -> None:
         collector.visit(ast.parse(text, mode="eval").body)
     except (SyntaxError, ValueError):
         return  # a word of a Literal[...], not a type
-
-
-def _value_of(value: _Defined, name: str) -> object:
-    """What a dotted name stands for where a live function is; None if that is nothing."""
-    root, *rest = name.split(".")
-    found = cells_of(value).get(root, space_of(value).get(root))
-    for attribute in rest:
-        found = dict_of(found).get(attribute) if not isinstance(found, type) else vars(found).get(attribute)
-    return found

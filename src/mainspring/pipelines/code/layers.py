@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from types import ModuleType
+from collections.abc import Iterator, Mapping
+from functools import singledispatchmethod
+from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
 from mainspring.pipelines.code.contents import attribute_of, code_of, dict_of, module_of
@@ -40,6 +41,13 @@ def layers(value: object, *, unwrap: bool = True) -> Iterator[object]:
             pending += [each for each in (item.fget, item.fset, item.fdel) if each is not None]
         elif unwrap:
             pending += unwrapped(item)
+
+
+def variants_of(item: object) -> Mapping[type, Any] | None:
+    """What a function of `functools.singledispatch`, or a method, calls by the type of its argument; None of any other."""
+    found = attribute_of(item, "dispatcher") if isinstance(item, singledispatchmethod) else item
+    registry = found.__dict__.get("registry") if isinstance(found, FunctionType) else None
+    return registry if isinstance(registry, MappingProxyType) else None
 
 
 def unwrapped(item: object) -> list[object]:

@@ -47,6 +47,7 @@ class Live:
         differences: dict[str, None] = {}
         values: dict[str, str] = {}
         late: set[str] = set()
+        caches: list[object] = []
         for probe in self._probes:
             live = self._module(probe.facts.name)
             if isinstance(live, str):
@@ -55,6 +56,7 @@ class Live:
                 found = probe.look(live)
                 differences.update(dict.fromkeys(found.differences))
                 values.update(found.values)
+                caches += found.caches
                 if found.values:
                     first = first_values().of(live)
                     late.update(name for name, digest in found.values.items() if first.get(name) == digest)
@@ -65,7 +67,7 @@ class Live:
                     f"{module}.{alias} is not {' or '.join(sorted(targets))} any more (replaced at run time)"
                 ] = None
         differences.update(dict.fromkeys(self._definitions.problems()))
-        return Held(list(differences), values, late)
+        return Held(list(differences), values, late, caches)
 
     def changes(self, parts: Mapping[str, str]) -> tuple[list[str], list[str]]:
         """What is otherwise in this process, now, than in a fingerprint with these parts: the names of values, sorted.

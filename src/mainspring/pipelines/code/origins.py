@@ -10,9 +10,10 @@ import dis
 import linecache
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
-from types import CodeType, FunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 
 from mainspring.pipelines.code.contents import attribute_of, dict_of, module_of
+from mainspring.pipelines.code.names import ModuleNames
 from mainspring.pipelines.code.objects import code_digest
 from mainspring.pipelines.code.scopes import FunctionNode
 
@@ -165,3 +166,17 @@ def _fits(node: ast.ClassDef, cls: type) -> bool:
 
 def _is_around(node: ast.ClassDef, line: int) -> bool:
     return node.lineno <= line <= (node.end_lineno or node.lineno)
+
+
+def aliases_in(module: str, space: Mapping[str, object]) -> ModuleNames:
+    """The aliases of a live namespace, so that `ms.step` is known whatever it is called there."""
+    names = ModuleNames(module, package=False)
+    for name, value in list(space.items()):
+        if issubclass(type(value), ModuleType):
+            names.aliases[name] = value.__name__  # type: ignore[attr-defined]  # a module
+        elif issubclass(type(value), (FunctionType, type, BuiltinFunctionType)) and value.__module__ != module:
+            home = "mainspring" if str(value.__module__).startswith("mainspring.") else value.__module__
+            names.aliases[name] = f"{home}.{value.__qualname__}"  # type: ignore[attr-defined]  # as its class says
+        else:
+            names.defined.add(name)
+    return names

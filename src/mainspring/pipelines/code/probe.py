@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
+from mainspring.pipelines.code.caches import is_cache
 from mainspring.pipelines.code.contents import ATOMS
 from mainspring.pipelines.code.facts import EFFECT, ModuleFacts
-from mainspring.pipelines.code.layers import followed, functions_in, layers
+from mainspring.pipelines.code.layers import followed, functions_in, layers, variants_of
 from mainspring.pipelines.code.objects import code_digest
 from mainspring.pipelines.code.project import Project
 from mainspring.pipelines.code.state import (
@@ -34,12 +35,14 @@ VALUE = "value "
 class Held(msgspec.Struct):
     """What differs from the sources, one line each, and parts of a fingerprint for values that sources can't tell.
 
-    `late` are the values that are as their module's import left them, where a task of this process imported it.
+    `late` are the values that are as their module's import left them, where a task of this process imported it. `caches`
+    may keep something of the calls of functions.
     """
 
     differences: list[str] = []
     values: dict[str, str] = {}
     late: set[str] = set()
+    caches: list[object] = []
 
     @property
     def counted(self) -> dict[str, str]:
@@ -91,6 +94,7 @@ class Probe:
                 self._differs(qualname)
             else:
                 self._function(live, qualname)
+            self._around(live, qualname)
         for qualname in self.attributes:
             self._attribute(live, qualname)
         if isinstance(value, type):
@@ -114,6 +118,17 @@ class Probe:
             self._compare(live, f"{qualname}()", f"{qualname} (defaults)", _defaults_of(function))
         if function is not None and (given := attributes_given_to(function)):
             self._compare(live, "", f"{qualname} (attributes)", given)
+
+    def _around(self, live: ModuleType, qualname: str) -> None:
+        """What is kept around a function: what it gave, and the variants by types that a notebook registered."""
+        for each in layers(followed(live, qualname)[1]):
+            if is_cache(each):
+                self._found.caches.append(each)
+            registry = variants_of(each)
+            self._fluid |= registry is not None
+            given = {kind: found for kind, found in (registry or {}).items() if home_of_value(found) == "__main__"}
+            if given:
+                self._compare(live, "", f"{qualname} (variants)", given)
 
     def _is_plain_class(self, cls: type) -> bool:
         """Whether nothing but the project's code gives a class attributes: no decorator, no installed base or metaclass."""

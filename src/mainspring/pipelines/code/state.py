@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 from blake3 import blake3
 
 from mainspring.artifacts.script import script_file
+from mainspring.pipelines.code.caches import is_cache, options_of
 from mainspring.pipelines.code.contents import (
     ATOMS,
     CONTAINERS,
@@ -98,6 +99,9 @@ class Definitions:
 
     def outside(self, value: object) -> None:
         """Note something else of an installed library."""
+
+    def kept(self, cache: object) -> None:
+        """Note what may keep something of its calls."""
 
     def apart(self, value: object) -> str:
         """A digest of all that a value reaches, by which equally named ones in a set are put in order."""
@@ -309,7 +313,9 @@ class _Writer:
         if wrapped is not None and callable(value) and not self._is_own(cls):
             self.text(f"wrapper {cls.__qualname__}")
             self.definitions.outside(value)
-            return [(".__wrapped__", wrapped)]
+            if is_cache(value):
+                self.definitions.kept(value)
+            return [(".__wrapped__", wrapped), *((" (options)", each) for each in options_of(value))]
         return None
 
     def _untold_ufunc(self, value: Any) -> _Children:
