@@ -141,7 +141,6 @@ def test_a_cache_of_a_notebook_that_a_module_holds_counts(homes: tuple[Sources, 
 
 
 def test_a_function_that_numba_compiled_keeps_what_it_was_compiled_with(project: Sources) -> None:
-    pytest.importorskip("numba")
     text = "import numba\nK = 1\n@numba.njit\ndef h(x): return x + K\n@numba.njit\ndef f(x): return h(x)\n"
     space = cell(text + "def go(): return f(1)\n")
     first = of(project, space["go"])
@@ -156,7 +155,6 @@ def test_a_function_that_numba_compiled_keeps_what_it_was_compiled_with(project:
 
 @pytest.mark.parametrize("told", ["fastmath=True", "'float32(float32)'"])
 def test_what_numba_is_told_counts(told: str, project: Sources) -> None:
-    pytest.importorskip("numba")
     text = "import numba\n@numba.njit({})\ndef f(x): return x / 3\ndef go(): return f(1)\n"
     plain, other = (cell(text.format(each), f"<{each}>")["go"] for each in ("", told))
     assert of(project, plain) != of(project, other)
