@@ -176,7 +176,7 @@ class ServingApp(WebApp):
         told: dict[str, Any] = {"model_version": live.name, "id": entry.request_id}
         if live.filling is not None:
             columns = await self._fill(live, live.filling, entry, request)
-            told["features"] = live.read(entry)
+            told["features"] = live.count(entry)
         stream = self._streams.begin(model.stream(columns))
         parts = StreamedAnswer(stream, form, entry, told, self._timeout_s, live.write)
         return Answer(b"", form.kind, rows=1, headers=((b"x-model-version", live.header),), parts=parts)
@@ -258,14 +258,14 @@ class ServingApp(WebApp):
         if live.filling is not None and not self._is_filled_in_batch(live, call, request):
             await self._fill(live, live.filling, entry, request)
         if not call.rows:
-            return Outcome([], entry.request_id, live.read(entry))
+            return Outcome([], entry.request_id, live.count(entry))
         try:
             answers = await live.batcher.answer(call.columns, call.rows, entry, is_alone=self.is_alone())
         except RequestError:
             raise
         except (Exception, SystemExit) as error:
             raise refusal_of(error, entry.request_id, live.name) from error
-        return Outcome(answers, entry.request_id, live.read(entry), entry.first)
+        return Outcome(answers, entry.request_id, live.count(entry), entry.first)
 
     def _entry(self, call: Call, request: Request) -> Entry:
         """What is answered and logged of a call."""

@@ -79,8 +79,8 @@ class Live:
         """How often the model's own process was replaced; None if it has none."""
         return self.predictor.predictor.restarts
 
-    def read(self, entry: Entry) -> Mapping[str, int] | None:
-        """How many features were read for a request, by status, which are counted; None if the model takes none."""
+    def count(self, entry: Entry) -> Mapping[str, int] | None:
+        """Count the features that were read for a request, and tell how many by status; None if the model takes none."""
         if entry.filled is None:
             return None
         for status, number in entry.filled.statuses.items():
