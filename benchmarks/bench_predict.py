@@ -98,9 +98,7 @@ def main() -> None:
             for connections in (1, CONNECTIONS):
                 for app, _ in pair:
                     (live,) = app.live.values()
-                    live.batcher.is_quick = (
-                        connections == 1
-                    )  # else they wait for each other, so that one read is for all
+                    live.batcher.is_quick = connections == 1  # else they wait, and one read is for all
                 without, read = asyncio.run(alternate(*pair, rounds, count, connections))
                 print(f"{READ} features from LMDB, the log {log}, {connections} at once:", end=" ")
                 print(f"{read - without:+.1f} µs over {without:.1f} µs (budget 15), {read / without:.2f} x")

@@ -25,12 +25,13 @@ from mainspring.features import (
 )
 from mainspring.ledger import sample_limit
 from mainspring.models import Field, Signature, register
-from mainspring.serving import ServingApp, bind
+from mainspring.serving import OnlinePredictor, ServingApp, bind
 from mainspring.serving.predictions.log import predictions_folder
 from mainspring.serving.predictions.record import decode
 from mainspring.store import read_segments
 from mainspring.store.lmdb import LmdbKeyValue
 from mainspring.workspace import Workspace
+from tests.serving.flights import late
 
 pytestmark = pytest.mark.one_backend("the database is not asked")
 KEYS = [*range(8), 3, 99, 2**130, "3", None]  # 99 is unknown, and the last three are wrong
@@ -112,3 +113,20 @@ def test_what_is_answered_together_is_one_read(app: ServingApp, monkeypatch: pyt
     is_alone = app.live["sums"].batcher.is_quick
     assert sum(reads) <= 16
     assert (len(reads) == 8) if is_alone else (min(reads) >= 2 and len(reads) < 8)
+
+
+def test_features_on_demand_are_computed_before_the_first_request(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late()
+    bind("delays", "delay@production", version="delay/1")
+    filled: list[int] = []
+    plain = OnlinePredictor.fill
+
+    def fill(own: OnlinePredictor, columns: Any, rows: int, *more: Any) -> Any:
+        filled.append(rows)
+        return plain(own, columns, rows, *more)
+
+    monkeypatch.setattr(OnlinePredictor, "fill", fill)
+    live = ServingApp(workspace, "delays").live["delays"]
+    assert (len(filled), live.rows_at_hand) == (5, 0)

@@ -352,10 +352,10 @@ class ServingApp(WebApp):
         if row is None:
             raise MainspringError("the endpoint is gone")
         if row.generation != self.live[name].endpoint.generation:
-            before = self.live[name]
-            self._retired.append(before)  # requests that began with it end with it
-            self.live[name] = load_live(self.workspace, row.name, timeout_s=self._timeout_s)
-            self.live[name].go_on(before)
+            before, made = self.live[name], load_live(self.workspace, row.name, timeout_s=self._timeout_s)
+            made.go_on(before)
+            self.live[name] = made
+            self._retired.append(before)  # only now: requests that began with it end with it, and then it is closed
 
 
 async def _written(call: Call, write: Callable[..., Answer], *told: Any) -> Answer:

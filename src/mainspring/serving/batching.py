@@ -103,7 +103,10 @@ class Batcher:
             try:
                 answers = self._answer(columns if self._fill is None else self._fill.one(entry), rows)
             except BaseException as error:
-                raise _tellable(error) from error
+                told = _tellable(error)
+                if told is error:
+                    raise
+                raise told from error
             if self._log is not None:
                 self._log([(entry, answers)])
             return answers

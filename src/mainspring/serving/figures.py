@@ -33,7 +33,7 @@ def _features(lives: Mapping[str, Live]) -> list[str]:
     counts = {name: sorted(live.features.items()) for name, live in sorted(lives.items())}
     read = [({"endpoint": name, "status": status}, n) for name, counted in counts.items() for status, n in counted]
     if read:
-        lines += counter("mainspring_features_total", "Features that were read for predictions, by status.", read)
+        lines += counter("mainspring_features_total", "Features of answered predictions, by status.", read)
     logs = {name: live.predictor.log for name, live in lives.items()}
     dropped = [({"endpoint": name}, log.dropped) for name, log in logs.items() if log is not None]
     if dropped:

@@ -57,9 +57,10 @@ class Live:
         give_up = model.give_up if self.is_isolated else None
         self.inference = Inference(predictor.takes, model.signature)
         self.invocations = Invocations(predictor.takes, predictor.check)
-        quick_rows = 0 if predictor.reader is None else predictor.reader.quick_rows
-        self.rows_at_hand = quick_rows if quick_rows and _call_s(self._read, self.example) <= SLOW_S else 0
-        self.filling = None if predictor.reader is None else Filling(self.name, predictor)
+        reader = predictor.reader
+        is_quick = reader is not None and not reader.is_remote and _call_s(self._read, self.example) <= SLOW_S
+        self.rows_at_hand = reader.quick_rows if reader is not None and is_quick else 0
+        self.filling = None if reader is None else Filling(self.name, predictor)
         self.batcher = Batcher(
             model.answer, names, call_s=call_s, timeout_s=timeout_s, fill=self.filling, log=self.write, give_up=give_up
         )

@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
+import polars as pl
 import psutil
 import pytest
 
+from mainspring.artifacts.project import importing_from
+from mainspring.models import load_model, register
 from mainspring.serving import bind
 from mainspring.workspace import Workspace, using
-from tests.serving.lines import Server, make_project, served
+from tests.serving.lines import Load, Server, make_project, served
 
 pytestmark = [
     pytest.mark.journey,
@@ -78,3 +82,17 @@ def test_workers_have_processes_of_their_own_and_a_server_that_ends_leaves_none(
         running.process.kill()
         psutil.wait_procs([psutil.Process(model)] if psutil.pid_exists(model) else [], timeout=20)
     assert not psutil.pid_exists(model)
+
+
+def test_the_process_answers_until_that_of_the_next_version_does(folder: Path) -> None:
+    with Workspace.open(folder) as workspace, using(workspace), served(folder) as running, Load(running, 2) as load:
+        load.wait(20)
+        with importing_from([folder]):
+            model = load_model("line/1")
+            model.fit(np.array([[0.0], [2.0]]), np.array([0.0, 4.0]))
+            register(model, "line", input_example=pl.DataFrame({"x": [2.0]}))
+        bind("lines", version="line/2")
+        while running.ask(1)[1]["model_version"] != "line/2":
+            load.wait(1)
+        load.wait(20)
+    assert (load.wrong, load.lost) == ([], [])

@@ -33,8 +33,8 @@ class FeatureReader:
     `request` are the columns that name an entity, `keys`, and what on-demand features are computed from.
     `places_per_entity` says of how many values of the store a vector is made, which is what a read costs: a view of
     aggregates has one for each tile that its windows reach. `rows_at_once` entities are read as of one instant of the store.
-    A read of at most `quick_rows` may have its place in an event loop; it is 0 if each read may wait, for a server or for a
-    function of the project.
+    A read of at most `quick_rows` may have its place in an event loop; it is 0 if each read may wait, for a store that
+    `is_remote` or for a function of the project.
     """
 
     def __init__(self, service: str | Definition, workspace: Workspace) -> None:
@@ -59,7 +59,8 @@ class FeatureReader:
         self._folded_marks = [*dict.fromkeys(map(watermark_place, folded))]
         self.places_per_entity = sum(part.span for part in self._all_parts)
         self.rows_at_once = max(_PLACES_AT_ONCE // max(self.places_per_entity, 1), 1)
-        may_wait = bool(record.on_demand) or workspace.online_folder is None
+        self.is_remote = workspace.online_folder is None
+        may_wait = bool(record.on_demand) or self.is_remote
         self.quick_rows = 0 if may_wait else _QUICK_PLACES // max(self.places_per_entity, 1)
         self._functions = Functions(workspace)
         told = [name for part in self._parts for name in part.names] + [n for d in self._demanded for n in d.names]
