@@ -73,7 +73,7 @@ from mainspring.models import Field, Signature, register
 
 takes = Signature((Field("x", "f64"),))
 for name, (model, definition) in made.items():
-    for pickled in (False, True):
+    for pickled in (False, True)[: 2 if name in ("estimator", "record") else 1]:
         try:
             register(model, name if not pickled else f"{name}-p", signature=takes, input_kind="numpy", pickled=pickled)
             print("registered")
@@ -91,23 +91,39 @@ print(*(round(load_model(kind).predict(rows if is_net else rows.numpy()).item())
 """
 FLOW = """
 import mainspring as ms
+import torch
 from sklearn.base import BaseEstimator
 from mainspring.models import Field, Signature, register
 
 class Twice(BaseEstimator):
     def predict(self, X): return X[:, 0] * 2
 
+class Double(torch.nn.Module):
+    def forward(self, x): return 2 * x
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.Sequential(Double())
+    def predict(self, x): return self.inner(torch.as_tensor(x))[:, 0]
+
 @ms.step
-def made() -> str:
-    version = register(Twice(), "twice", signature=Signature((Field("x", "f64"),)), input_kind="numpy")
-    return f"{version} {version.encoded.brings}"
+def fitted() -> Net:
+    return Net().eval()
+
+@ms.step
+def made(net: Net) -> list[str]:
+    takes = Signature((Field("x", "f64"),))
+    models = {"twice": Twice(), "net": net}
+    versions = [register(model, name, signature=takes, input_kind="numpy") for name, model in models.items()]
+    return [f"{version} {version.encoded.brings}" for version in versions]
 
 @ms.pipeline
-def flow() -> str:
-    return made()
+def flow() -> list[str]:
+    return made(fitted())
 
 if __name__ == "__main__":
-    print(flow.run().value)
+    print(*flow.run().value)
 """
 
 
@@ -126,15 +142,17 @@ def ran(project: Path, *words: str) -> str:
 
 def test_what_the_script_defines_is_refused_and_loads_elsewhere_from_a_module(project: Path) -> None:
     (project / "train.py").write_text(MODELS + REGISTERS)
-    assert ran(project, "train.py").split() == ["refused"] * 12
+    assert ran(project, "train.py").split() == ["refused"] * 8
     (project / "own.py").write_text(MODELS)
     (project / "train.py").write_text("from own import made\n" + REGISTERS)
-    assert ran(project, "train.py").split() == ["registered"] * 12
+    assert ran(project, "train.py").split() == ["registered"] * 8
     assert ran(project, "-c", LOADS).split() == ["6"] * 6
 
 
 def test_a_script_that_runs_its_pipeline_registers_its_classes_under_its_module(project: Path) -> None:
     (project / "flow.py").write_text(FLOW)
-    assert "twice/1 ('flow:Twice',)" in ran(project, "flow.py")
-    loads = "import numpy, mainspring.models as models; print(models.load_model('twice/1').predict(numpy.ones((1, 1))))"
-    assert ran(project, "-c", loads) == "[2.]\n"
+    said = "twice/1 ('flow:Twice',) net/1 ('flow:Net',)\n"
+    assert ran(project, "flow.py").endswith(said)
+    loads = "import numpy as n, mainspring.models as m\n"
+    loads += "print(*(m.load_model(name).predict(n.ones((1, 1))).item() for name in ('twice', 'net')))"
+    assert ran(project, "-c", loads) == "2.0 2.0\n"

@@ -189,6 +189,7 @@ def referred(name: str, library: str) -> Any:
 
         module, _, qualname = found.partition(":")
         target: Any = modules.get(module) or modules["__main__"]
+        module = target.__name__
     else:
         try:
             target = import_module(module)
