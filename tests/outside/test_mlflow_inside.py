@@ -125,6 +125,82 @@ if __name__ == "__main__":
     print(json.dumps(dict(zip(("train", *LOOKS), map(sorted, seen)))))
 """
 
+LATE = """
+import threading
+import weakref
+
+import mainspring as ms
+
+class Left:
+    pass
+
+returned, over, told = threading.Event(), threading.Event(), []
+
+@ms.step
+def train() -> str:
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    look = type(client).get_prompt
+
+    def look_late(*given, **named):
+        returned.wait()
+        return look(*given, **named)
+
+    def set_too_late():
+        over.wait()
+        try:
+            client.set_tag(run.info.run_id, "late", "x")
+        except mlflow.MlflowException as error:
+            told.append(str(error))
+
+    left = Left()
+    weakref.finalize(left, returned.set)
+    with mlflow.start_run() as run:
+        mlflow.log_metric("soon", 1.0, synchronous=False)
+    client.log_metric(run.info.run_id, "later", 2.0, synchronous=False)
+    threading.Thread(target=set_too_late, name="late").start()
+    mlflow.register_prompt("greeting", "hello {{name}}")
+    type(client).get_prompt = look_late
+    return mlflow.load_prompt("prompts:/greeting/1").template
+
+@ms.pipeline
+def main():
+    return train()
+
+if __name__ == "__main__":
+    import json
+
+    from mainspring.models import get_model
+    from mainspring.runs import Metrics, search_runs
+    from mainspring.workspace import current_workspace
+
+    ran = main.run(options={"runner": "inline"})
+    over.set()
+    [each.join() for each in threading.enumerate() if each.name == "late"]
+    (run,) = [each for each in search_runs() if each.kind == "task"]
+    logged = {key: point.value for key, point in Metrics(current_workspace().metrics).latest(run.series).items()}
+    print(json.dumps([ran.value, logged, "late" in run.tags, get_model("greeting").tags, told]))
+"""
+
+
+@pytest.mark.timeout(1_200)
+def test_what_threads_send_while_a_step_ends_arrives_and_what_they_send_later_is_refused_at_once(
+    tmp_path: Path,
+) -> None:
+    client = environment("mlflow-3.17")
+    (tmp_path / "flow.py").write_text(LATE)
+    (tmp_path / "mainspring.toml").write_text('name = "inside"\n')
+    done = subprocess.run(
+        [client.program("python"), "-W", "ignore", "flow.py"], cwd=tmp_path, text=True, capture_output=True, check=False,
+        env=with_ours_behind(tmp_path, without="MLFLOW_"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    text, logged, is_late, tags, told = json.loads(done.stdout.splitlines()[-1])
+    assert (text, logged, is_late) == ("hello {{name}}", {"soon": 1.0, "later": 2.0}, False)
+    assert tags["_mlflow_experiment_ids"] == ",0,"
+    assert told == ["INVALID_STATE: The step `train`, whose client this is, is over."]
+
 
 @pytest.mark.timeout(1_200)
 def test_what_a_steps_code_searches_is_noted_and_what_the_client_looks_up_on_its_own_is_not(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from mainspring.runs import RunFiles
 from mainspring.workspace import Workspace
 from tests.server.conftest import Client
 
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+
 
 @pytest.mark.parametrize("prefix", ["/api/2.0", "/ajax-api/2.0", "/api/2.0/preview"])
 def test_each_endpoint_is_under_each_prefix(client: Client, prefix: str) -> None:
@@ -129,3 +131,19 @@ def test_a_file_needs_a_run_that_is_there(client: Client) -> None:
 def test_a_page_of_another_site_is_denied_in_the_words_of_mlflows_clients(client: Client) -> None:
     told = client.ask("GET", "/api/2.0/mlflow/experiments/search", headers={"origin": "https://evil.example"})
     assert (told.status_code, told.json()["error_code"]) == (403, "PERMISSION_DENIED")
+
+
+@pytest.mark.one_backend("no store is asked")
+def test_a_server_that_was_ended_says_so_for_good_with_a_token_or_without(workspace: Workspace) -> None:
+    client = Client(workspace, token="t0p")
+    client.app.end("The step `train` is over.")
+    for headers in ({}, {"Authorization": "Bearer t0p"}, {"Authorization": "Bearer another"}):
+        for method, path in (
+            ("POST", "/api/2.0/mlflow/runs/set-tag"),
+            ("GET", "/version"),
+            ("PUT", f"{ARTIFACTS}/0/a"),
+        ):
+            answer = client.ask(method, path, headers=headers)
+            assert (answer.status_code, answer.json()["error_code"]) == (410, "INVALID_STATE")
+            assert answer.json()["message"] == "The step `train` is over."
+    assert client.ask("GET", "/health").status_code == 200

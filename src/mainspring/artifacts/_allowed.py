@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
+from mainspring.artifacts._called import DICT
 from mainspring.artifacts._distributions import is_distribution
 from mainspring.artifacts.leaves import MODEL, TEXT_METHODS
 
@@ -77,7 +78,7 @@ _NO_NUMBERS = frozenset({"check_scoring", "get_scorer", "get_scorer_names", "mak
 
 def is_allowed(name: str) -> bool:
     """Whether a stored estimator may name this class or function, which skops doesn't trust by itself."""
-    return name == MODEL or name in TEXT_METHODS or name in _named() or is_distribution(name) or _is_kind(name)
+    return name in (MODEL, DICT) or name in TEXT_METHODS or name in _named() or is_distribution(name) or _is_kind(name)
 
 
 def is_installed(name: str) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
+from mainspring.artifacts._called import extend_dispatch
 from mainspring.artifacts._models import ModelCodec
 from mainspring.artifacts.codec import Encoded
 from mainspring.artifacts.registry import adapter_of, codec_named
@@ -177,6 +178,7 @@ def extend_skops() -> None:
         def _construct(self) -> Any:
             return getattr(str, self.class_name.removeprefix("str."))
 
+    extend_dispatch(lambda: _apart.get() is not None)
     plain_method = _get_state.dispatch(type(str.lower))
     for kind in (object, BaseEstimator):
         _get_state.register(kind)(delegating(_get_state.dispatch(kind)))

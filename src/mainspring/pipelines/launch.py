@@ -106,12 +106,12 @@ def run_pipeline(
 def recorded_calls(
     workspace: Workspace, pipeline: Recordable, params: dict[str, Any], *, strict: bool
 ) -> tuple[list[Call], Any, dict[str, Any]]:
-    """`pipeline.record`, watched: what its body reads is no step's, but what its functions remember of it is."""
+    """`pipeline.record` in the workspace, watched: what its body reads is no step's, but what its functions remember is."""
     watch = Observer(
         project_root=workspace.project.root.resolve(), declared_files=(), declared_env=(),
         allowed_paths=own_paths(workspace), allowed_addresses=own_addresses(workspace),
     )  # fmt: skip
-    with watch:
+    with using(workspace), watch:
         return pipeline.record(params, strict=strict)
 
 

@@ -66,13 +66,19 @@ class ServerApp(WebApp):
         self._tokens = TokenStore(workspace.database, workspace.ledger)
         self._context = Context() if context is None else context
         self._pool = ThreadPoolExecutor(_THREADS, "server")
+        self._ended = ""
 
     def route(self, path: str) -> str:
         """All APIs are one route, which has a table of its own."""
         return _API if path.startswith(("/api/", "/ajax-api/", "/v1/")) else path
 
     async def admit(self, request: Request) -> None:
-        """Know a person by their token; what bears none is admitted as everywhere, and one that nobody has nowhere."""
+        """Know a person by their token; what bears none is admitted as everywhere, and one that nobody has nowhere.
+
+        Nobody is once this was ended.
+        """
+        if self._ended:
+            raise RequestError(410, self._ended)
         given = borne(request.headers).decode("latin-1")
         if not given.startswith(PREFIX):
             await super().admit(request)
@@ -114,9 +120,15 @@ class ServerApp(WebApp):
             401: "UNAUTHENTICATED",
             403: "PERMISSION_DENIED",
             404: "ENDPOINT_NOT_FOUND",
+            410: "INVALID_STATE",
             413: "INVALID_PARAMETER_VALUE",
         }
         return {"error_code": codes.get(refused.status, "INTERNAL_ERROR"), "message": str(refused)} | refused.body
+
+    def end(self, said: str) -> None:
+        """Refuse all that comes from now on, for good and with these words: MLflow's client tries a 410 only once."""
+        self._ended = said
+        self._pool.shutdown(wait=False)
 
     async def settle(self) -> None:
         """End the threads."""

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from types import FrameType
 
 import uvicorn
@@ -239,6 +239,28 @@ def address_of(settings: Settings, listener: socket.socket, *, host: str | None 
     return f"http://{shown}:{listener.getsockname()[1]}"
 
 
+class Aside:
+    """An application that is served by a thread of this process, on the loopback, until it is closed or the process ends."""
+
+    def __init__(self, app: WebApp) -> None:
+        ready = threading.Event()
+        self._listener = _listener("127.0.0.1", 0)
+        # Whoever works in this process did not ask for a server's log.
+        self._server = _Server(_config(app, log_level="warning"), app, ready.set, linger_s=0)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._listener]}, name="server", daemon=True
+        )
+        self._thread.start()
+        ready.wait(DRAIN_S)
+        self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def close(self) -> None:
+        """Answer what was begun, and listen no more."""
+        self._server.should_exit = True
+        self._thread.join(DRAIN_S)
+        self._listener.close()
+
+
 @contextmanager
 def serve_aside(app: WebApp) -> Iterator[str]:
     """Serve an application in a thread, on the loopback, until the end of the block; gives its address.
@@ -246,18 +268,8 @@ def serve_aside(app: WebApp) -> Iterator[str]:
     Raises:
         ConfigError: no port can be listened on.
     """
-    ready = threading.Event()
-    with _listener("127.0.0.1", 0) as listener:
-        # Whoever works in this process did not ask for a server's log.
-        server = _Server(_config(app, log_level="warning"), app, ready.set, linger_s=0)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server", daemon=True)
-        thread.start()
-        ready.wait(DRAIN_S)
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(DRAIN_S)
+    with closing(Aside(app)) as aside:
+        yield aside.address
 
 
 def _config(app: WebApp, log_level: str | None = None) -> uvicorn.Config:

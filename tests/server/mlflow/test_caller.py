@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from typing import Any
 
-from mainspring.server.mlflow.caller import is_asked_by_code
+from mainspring.server.mlflow.caller import is_asked_by_code, threads_inside
 
 CLIENT = """
 import functools
@@ -29,7 +31,7 @@ def tried(function):
 
 
 def client(name: str = "mlflow.tracking.client") -> dict[str, Callable[..., bool]]:
-    space: dict[str, Callable[..., bool]] = {"__name__": name}  # type: ignore[dict-item]  # what a module has beside functions
+    space: dict[str, Any] = {"__name__": name}
     exec(CLIENT, space)
     return space
 
@@ -48,3 +50,22 @@ def test_code_that_mlflow_calls_back_asks_itself() -> None:
 def test_a_client_of_another_process_is_asked_by_code() -> None:
     assert is_asked_by_code("search")
     assert client("mlflow_of_mine")["register"](lambda: is_asked_by_code("search"))
+
+
+def test_a_thread_is_inside_for_as_long_as_it_is_in_mlflow() -> None:
+    goes_in, comes_out = threading.Event(), threading.Event()
+
+    def wait() -> bool:
+        goes_in.set()
+        return comes_out.wait()
+
+    inside = threading.Thread(target=client()["tried"], args=(wait,))
+    elsewhere = threading.Thread(target=comes_out.wait)
+    inside.start()
+    elsewhere.start()
+    goes_in.wait()
+    assert threads_inside() == [inside]
+    comes_out.set()
+    inside.join()
+    elsewhere.join()
+    assert threads_inside() == []
