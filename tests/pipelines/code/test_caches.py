@@ -173,3 +173,24 @@ def test_what_a_librarys_object_around_a_function_keeps_is_not_known(
     assert notes(of(project, space["go"])) == old("h", "value __main__.K")
     space["f"] = library.Compiled(space["h"])
     assert notes(of(project, space["go"])) == []
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "import matplotlib.figure\nheld = matplotlib.figure.Figure().subplots()",
+        "import threading\nheld = threading.Timer(1, print)",
+        "from concurrent.futures import ThreadPoolExecutor\nheld = ThreadPoolExecutor(1)\nheld.submit(int).result()",
+        "import runpy\nimport pathlib\npathlib.Path('conf.py').write_text('def f(): return 1')\nheld = runpy.run_path('conf.py')",
+        (
+            "import pandera.pandas as pa\nfrom pandera.typing import DataFrame\nclass S(pa.DataFrameModel):\n  a: int\n"
+            "@pa.check_types\ndef held(x: DataFrame[S]): return x"
+        ),
+    ],
+)
+def test_a_librarys_inner_function_is_around_nothing(
+    made: str, project: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    space = cell(f"{made}\ndef go(): return held\n")
+    assert not [each for each in notes(of(project, space["go"])) if "may keep" in each]

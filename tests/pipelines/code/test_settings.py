@@ -18,7 +18,6 @@ from mainspring.pipelines.launch import run_pipeline
 from mainspring.pipelines.surroundings import surroundings_kept
 from mainspring.testing.workspaces import Lab, states, task_of
 
-ALL = [f"distribution {name}" for name in ("numpy", "pandas", "scikit-learn", "torch")]
 SET: dict[str, Callable[[], Any]] = {
     "setting decimal.prec": lambda: setattr(decimal.getcontext(), "prec", 5),
     "setting decimal.traps": lambda: decimal.getcontext().traps.update({decimal.Inexact: True}),
@@ -37,32 +36,42 @@ def put_back() -> Iterator[None]:
 
 
 def test_what_libraries_set_themselves_is_no_part_of_a_key() -> None:
-    assert settings(ALL) == {}
+    assert settings() == {}
 
 
 @pytest.mark.parametrize("name", SET)
 def test_a_setting_is_a_part_while_it_is_set(name: str) -> None:
     with surroundings_kept():
         SET[name]()
-        assert list(settings(ALL)) == [name]
-    assert settings(ALL) == {}
+        assert list(settings()) == [name]
+    assert settings() == {}
 
 
 def test_a_locale_is_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locale, "setlocale", lambda kind: "de_DE.UTF-8" if kind == locale.LC_TIME else "C")
-    assert settings(ALL) == {"setting locale.LC_TIME": "de_DE.UTF-8"}
-
-
-def test_a_setting_of_a_library_that_the_step_doesnt_reach_is_none() -> None:
-    torch.set_default_dtype(torch.float64)
-    assert settings(ALL[:3]) == {}
+    assert settings() == {"setting locale.LC_TIME": "de_DE.UTF-8"}
 
 
 def test_what_only_shows_things_is_none() -> None:
     pd.set_option("display.precision", 2)
     np.set_printoptions(precision=2)
     sklearn.set_config(display="text", print_changed_only=False, working_memory=10)
-    assert settings(ALL) == {}
+    assert settings() == {}
+
+
+def test_a_setting_counts_where_an_argument_alone_brings_the_library(lab: Lab) -> None:
+    source = (
+        "import mainspring as ms\nimport pandas as pd\nfrom sklearn.preprocessing import StandardScaler\n"
+        "@ms.step\ndef fit(): return StandardScaler().fit(pd.DataFrame({'a': [1.0, 2.0]}))\n"
+        "@ms.step\ndef frame(): return pd.DataFrame({'a': [1.0, 2.0]})\n"
+        "@ms.step\ndef kind(model, rows): return type(model.transform(rows)).__name__\n"
+        "@ms.pipeline\ndef main(): return kind(fit(), frame())\n"
+    )
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(source, "<cell>", "exec"), names)
+    assert run_pipeline(names["main"], workspace=lab.workspace).value == "ndarray"
+    sklearn.set_config(transform_output="pandas")
+    assert run_pipeline(names["main"], workspace=lab.workspace).value == "DataFrame"
 
 
 def test_a_step_of_a_notebook_is_not_reused_under_another_setting(lab: Lab) -> None:

@@ -197,7 +197,7 @@ class Fingerprinter:
         found = self.live_walk(function, carried)
         files = found.file_parts()
         done = self.finish(found.walk, found.parts, found.notes)
-        set_by_hand = settings(done.parts)
+        set_by_hand = settings()
         done = extended(done, set_by_hand) if set_by_hand else done
         done = self._with_held(done, found.held, found.caches.values())
         return msgspec.structs.replace(done, files=tuple(sorted({*done.files, *files})))
@@ -220,7 +220,7 @@ class Fingerprinter:
             found.file_parts()
             parts, held = self.finish(found.walk, found.parts).parts, found.held
         found_here = {name: part for name, part in parts.items() if not name.startswith(_OF_PROCESS)}
-        return found_here | held.counted | settings(parts)
+        return found_here | held.counted | settings()
 
     def live_walk(self, function: Callable[..., object], carried: tuple[str, ...] = ()) -> LiveWalk:
         """What a function that can't be imported by name stands on, with the definitions that its arguments bring along.

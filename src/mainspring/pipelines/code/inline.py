@@ -278,7 +278,7 @@ class LiveWalk(Definitions):
             cells = cells_of(value)
             told = {each: item for each, item in cells.items() if self._is_told(item)}
             held |= {f"{each} (closure)": item for each, item in told.items()}
-            if told.keys() != cells.keys():
+            if told.keys() != cells.keys() and "__wrapped__" in held:
                 self.kept(value)
         self._keep(f"{name} (wrapper)", held, f"{name}{number}", quiet=remembers)
 

@@ -7,9 +7,9 @@ while they are imported, which their sources tell.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 _PARSES = frozenset({"display.date_dayfirst", "display.date_yearfirst"})
 _SHOWS = ("display.", "plotting.", "styler.")
@@ -26,20 +26,16 @@ _SKLEARN = {
 }  # fmt: skip
 
 
-class _Library(NamedTuple):
-    """What reads the settings of a module that are not its own, and the distribution that has it; none of Python's."""
+def settings() -> dict[str, str]:
+    """The parts of a fingerprint for settings of this thread.
 
-    read: Callable[[Any], Iterator[tuple[str, object]]]
-    distribution: str = ""
-
-
-def settings(parts: Collection[str]) -> dict[str, str]:
-    """The parts of a fingerprint for settings of this thread, of the libraries that a fingerprint with `parts` has."""
+    All count for each step: an argument alone may bring it to a library.
+    """
     found: dict[str, str] = {}
-    for name, library in _LIBRARIES.items():
-        if name in sys.modules and (not library.distribution or f"distribution {library.distribution}" in parts):
+    for name, read in _LIBRARIES.items():
+        if name in sys.modules:
             with suppress(AttributeError):  # a release without such a setting
-                found |= {f"setting {name}.{key}": str(value) for key, value in library.read(sys.modules[name])}
+                found |= {f"setting {name}.{key}": str(value) for key, value in read(sys.modules[name])}
     return found
 
 
@@ -83,11 +79,6 @@ def _locale(module: Any) -> Iterator[tuple[str, object]]:
             yield name, found
 
 
-_LIBRARIES = {
-    "decimal": _Library(_decimal),
-    "locale": _Library(_locale),
-    "numpy": _Library(_numpy, "numpy"),
-    "pandas": _Library(_pandas, "pandas"),
-    "sklearn": _Library(_sklearn, "scikit-learn"),
-    "torch": _Library(_torch, "torch"),
-}
+_LIBRARIES: dict[str, Callable[[Any], Iterator[tuple[str, object]]]] = {
+    "decimal": _decimal, "locale": _locale, "numpy": _numpy, "pandas": _pandas, "sklearn": _sklearn, "torch": _torch,
+}  # fmt: skip
