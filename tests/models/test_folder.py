@@ -20,6 +20,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from mainspring.artifacts import content_digest
+from mainspring.artifacts.script import script
 from mainspring.errors import InvalidError, NotAllowedError
 from mainspring.ledger import Replay, within_task
 from mainspring.models import (
@@ -50,6 +51,22 @@ def test_a_skops_model_that_holds_a_definition_of_the_script_is_kept_and_says_wh
     version = register_folder(folder(tmp_path / "own", model), "late", workspace=workspace)
     assert version.encoded is None
     assert re.search(r"`MLmodel` holds `__main__\.doubled`, of the script.*to a module of the project", version.refusal)
+
+
+def test_a_skops_model_of_a_script_that_runs_its_pipeline_is_stored_under_its_module(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec("def doubled(rows): return rows * 2", space)
+    monkeypatch.setattr(sys.modules["__main__"], "doubled", space["doubled"], raising=False)
+    model = make_pipeline(FunctionTransformer(space["doubled"]), DecisionTreeClassifier()).fit(TABLE, LATE)
+    token = script.set("flow")
+    try:
+        version = register_folder(folder(tmp_path / "own", model), "late", workspace=workspace)
+    finally:
+        script.reset(token)
+    assert version.encoded is not None
+    assert version.encoded.brings == ("flow:doubled",)
 
 
 def test_a_skops_model_of_mlflow_loads_and_answers_as_it_does_there(workspace: Workspace, tmp_path: Path) -> None:

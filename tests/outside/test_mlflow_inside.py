@@ -29,6 +29,14 @@ def train(depth: int) -> str:
     return run.info.run_id
 
 
+@ms.step
+def later(after: str) -> str:
+    import mlflow  # which `train` did, too
+
+    mlflow.log_metric("late", 1.0)
+    return after
+
+
 @ms.step(retries=1, backoff_s=0)
 def fail(after: str) -> str:
     import mlflow
@@ -40,7 +48,7 @@ def fail(after: str) -> str:
 
 @ms.pipeline
 def main(depth: int = 3):
-    return fail(train(depth))
+    return fail(later(train(depth)))
 """
 LOOK = """
 import json
@@ -243,5 +251,6 @@ def test_the_first_run_of_a_client_is_the_steps(tmp_path: Path) -> None:
         ["pipeline", "main", None, "failed", {}, [], {"depth": 3}, []],
         ["task", "fail", "main", "failed", {"auc": 0.1}, [], {}, ["attempt 1 of fail"]],
         ["task", "fail", "main", "failed", {"auc": 0.1}, [], {}, ["task fail"]],
+        ["task", "later", "main", "succeeded", {"late": 1.0}, [], {}, ["task later"]],
         ["task", "train", "main", "succeeded", {"auc": 0.5, "ours": 1.0}, ["a.txt"], {"depth": "3"}, ["task train"]],
     ]

@@ -104,7 +104,7 @@ class EstimatorCodec:
                 f"skops can't store `{shorten(value)}`{_dumped_at(error, ' for what is at ')}: {shorten(str(error), 200)} Use "
                 "another estimator, or keep what you need of what was fitted, as arrays."
             ) from error
-        brings = {*_definitions(data), *(name for leaf in leaves_of(data) for name in leaf.encoded.brings)}
+        brings = {*definitions_in(data), *(name for leaf in leaves_of(data) for name in leaf.encoded.brings)}
         return (*_canonical(data, self.recipe), tuple(sorted(brings)))
 
     def decode(self, encoded: Encoded, blobs: BlobAccess) -> Any:
@@ -141,7 +141,7 @@ class EstimatorCodec:
 def _loaded(data: bytes) -> Any:
     skops, data = _skops(), _of_this_process(data)
     extend_skops()
-    _definitions(data)
+    definitions_in(data)
     return skops.loads(data, trusted=skops.get_untrusted_types(data=data))
 
 
@@ -199,7 +199,7 @@ def _text(error: BaseException) -> str:
     return shorten(f"{type(error).__name__}: {error}", 200)
 
 
-def _definitions(data: bytes) -> tuple[str, ...]:
+def definitions_in(data: bytes) -> tuple[str, ...]:
     """The project's definitions among the types that a dump names beside those that are trusted anyway.
 
     Raises:

@@ -14,6 +14,7 @@ import msgspec
 from mainspring.artifacts import Encoded, load, save
 from mainspring.artifacts.project import importing_from
 from mainspring.artifacts.script import found_elsewhere
+from mainspring.artifacts.sklearn import definitions_in
 from mainspring.errors import InvalidError, MainspringError, MissingExtraError, NotAllowedError, shorten
 from mainspring.foreign import read_foreign
 from mainspring.models.mlmodel import EXPORTED, FILE, MLModel
@@ -152,7 +153,10 @@ def _file(said: MLModel, flavour: str, key: str, files: Files) -> RunFile:
 def _sklearn(said: MLModel, files: Files, blobs: BlobStore) -> Loadable:
     file = _file(said, "sklearn", "pickled_model", files)
     encoded = Encoded("sklearn", file.digest or "", file.size_bytes or 0)
-    return described(load(encoded, blobs), encoded, said, files, blobs)
+    model = load(encoded, blobs)
+    if definitions_in(blobs.read(encoded.blob)):  # stored again under the names by which every process finds them
+        encoded = save(model, blobs)[1]
+    return described(model, encoded, said, files, blobs)
 
 
 def _onnx(said: MLModel, files: Files, blobs: BlobStore) -> Loadable:
