@@ -181,7 +181,7 @@ def test_what_a_librarys_object_around_a_function_keeps_is_not_known(
         "import matplotlib.figure\nheld = matplotlib.figure.Figure().subplots()",
         "import threading\nheld = threading.Timer(1, print)",
         "from concurrent.futures import ThreadPoolExecutor\nheld = ThreadPoolExecutor(1)\nheld.submit(int).result()",
-        "import runpy\nimport pathlib\npathlib.Path('conf.py').write_text('def f(): return 1')\nheld = runpy.run_path('conf.py')",
+        "import runpy, pathlib\npathlib.Path('conf.py').write_text('def f(): return 1')\nheld = runpy.run_path('conf.py')",
         (
             "import pandera.pandas as pa\nfrom pandera.typing import DataFrame\nclass S(pa.DataFrameModel):\n  a: int\n"
             "@pa.check_types\ndef held(x: DataFrame[S]): return x"
