@@ -23,7 +23,7 @@ LOOKING = """
 import mainspring as ms
 from mainspring.data import list_datasets
 from mainspring.evaluation import is_approved, list_waiting, recorded_evaluation
-from mainspring.features import FeatureReader, get_definition, list_definitions, search_definitions
+from mainspring.features import FeatureReader, list_definitions, search_definitions
 from mainspring.models import *
 from mainspring.runs import ExperimentStore, best_run, compare_runs, search_runs
 from mainspring.serving import list_endpoints
@@ -103,7 +103,6 @@ def objective(trial: Any) -> float:
         ("list_endpoints()", "search", "endpoints"),
         ("list_studies()", "search", "studies"),
         ("get_study('tuned').best", "search", "trials of tuned"),
-        ("get_definition('view', 'rows')", "search", "definition rows"),
         ("FeatureReader('one', current_workspace()).names", "search", "features of one/1 in the online store"),
         ("scan_predictions('plain').collect()", "search", "predictions of plain"),
         ("scan_labels('plain').collect()", "search", "labels of plain"),

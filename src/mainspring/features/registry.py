@@ -111,7 +111,7 @@ def get_definition(kind: Kind, reference: str, workspace: Workspace | None = Non
         NotFoundError: there is none, the nearest names are given; or the name is retired.
     """
     workspace = workspace or current_workspace()
-    return _noted(reference, DefinitionStore(workspace.database, workspace.ledger).get(kind, reference))
+    return DefinitionStore(workspace.database, workspace.ledger).get(kind, reference)
 
 
 def find_definition(reference: str, workspace: Workspace | None = None) -> Definition:
@@ -122,14 +122,7 @@ def find_definition(reference: str, workspace: Workspace | None = None) -> Defin
     """
     workspace = workspace or current_workspace()
     store = DefinitionStore(workspace.database, workspace.ledger)
-    return _noted(reference, store.get_any(("service", "view", "on_demand"), reference, "feature view or service"))
-
-
-def _noted(reference: str, found: Definition) -> Definition:
-    """A definition that was found; by a name alone a task may find another one later."""
-    if reference == found.name:
-        note_search(f"definition {reference}")
-    return found
+    return store.get_any(("service", "view", "on_demand"), reference, "feature view or service")
 
 
 def list_definitions(kind: Kind | None = None, workspace: Workspace | None = None) -> list[Definition]:
