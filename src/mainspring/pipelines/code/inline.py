@@ -143,7 +143,9 @@ class LiveWalk(Definitions):
         """Note something of an installed library; what looks names up in texts may be called by another name."""
         home = str(attribute_of(value, "__module__") or "builtins")
         name = str(attribute_of(value, "__qualname__") or "")
-        self.walk.externals.add("duckdb" if home == "mainspring.data.etl.sql" else home.partition(".")[0])
+        if home == "mainspring.data.etl.sql":
+            self.walk.engines.add("duckdb")
+        self.walk.externals.add(home.partition(".")[0])
         function = ast.Name(name.rpartition(".")[2])
         if kinds := looked_up_by(function, f"{home}.{name}") if home and not self.project.owns(home) else ():
             self.walk.wide |= {(kind, ANY) for kind in kinds}
