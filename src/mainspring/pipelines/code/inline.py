@@ -207,7 +207,11 @@ class LiveWalk(Definitions):
         """Whether no import made a module, as `types.ModuleType("conf")`: what it holds is taken in then."""
         name = module.__name__
         known = (module, sys.modules.get(name.partition(".")[0]))
-        if type(module) is not ModuleType or name == "__main__" or any(attribute_of(each, "__spec__") for each in known):
+        if (
+            type(module) is not ModuleType
+            or name == "__main__"
+            or any(attribute_of(each, "__spec__") for each in known)
+        ):
             return False
         if id(module) not in self._references:
             number = self._numbers[name] = self._numbers.get(name, 0) + 1
