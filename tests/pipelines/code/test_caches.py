@@ -68,6 +68,18 @@ def test_a_cache_that_was_emptied_and_filled_again_is_as_new(project: Sources) -
     assert notes(of(project, space["go"])) == []
 
 
+def test_a_cache_that_was_emptied_and_missed_as_often_is_as_new_if_it_was_hit_less_often(project: Sources) -> None:
+    space = cell(HELPER + KEPT["f"])
+    space["f"](1)
+    space["f"](1)
+    assert notes(of(project, space["go"])) == []
+    space["K"] = 2
+    assert notes(of(project, space["go"])) == old("f", "value __main__.K")
+    space["f"].cache_clear()
+    space["f"](1)
+    assert notes(of(project, space["go"])) == []
+
+
 def test_a_variable_counts_as_a_helper_does(project: Sources) -> None:
     space = cell(HELPER + KEPT["f"])
     of(project, space["go"])

@@ -8,6 +8,7 @@ import linecache
 import os
 import subprocess
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -598,3 +599,19 @@ def test_declared_inputs_of_a_notebook_count(project: Sources, monkeypatch: pyte
     assert (old.files, old.env) == (("conf.yaml",), ("REGION",))
     (project.root / "conf.yaml").write_text("b")
     assert compare(old, of(project, go)) == ["file conf.yaml changed"]
+
+
+@pytest.mark.parametrize("use", ["conf.limit + conf.f()", "HELD[0].limit + HELD[0].f()"])
+def test_a_module_that_no_import_made_counts_by_what_it_holds(use: str, project: Sources) -> None:
+    text = f"import types\nconf = types.ModuleType('conf')\nHELD = [conf]\ndef go(): return {use}\n"
+    space = cell(text)
+    space["conf"].limit, space["conf"].f = 1, cell("def f(): return 1\n", "<f>")["f"]
+    first = of(project, space["go"])
+    assert first.reusable
+    assert of(project, space["go"]) == first
+    space["conf"].limit = 2
+    assert "value conf changed" in compare(first, of(project, space["go"]))
+    space["conf"].limit, space["conf"].f = 1, cell("def f(): return 2\n", "<other f>")["f"]
+    assert "source __main__.f changed" in compare(first, of(project, space["go"]))
+    space["conf"].lock = threading.Lock()
+    assert not of(project, space["go"]).reusable

@@ -47,6 +47,16 @@ def test_a_setting_is_a_part_while_it_is_set(name: str) -> None:
     assert settings() == {}
 
 
+def test_whether_the_smallest_numbers_are_zero_is_a_part() -> None:
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor keeps them")
+    try:
+        assert settings() == {"setting torch.flush_denormal": "True"}
+    finally:
+        torch.set_flush_denormal(False)
+    assert settings() == {}
+
+
 def test_a_locale_is_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locale, "setlocale", lambda kind: "de_DE.UTF-8" if kind == locale.LC_TIME else "C")
     assert settings() == {"setting locale.LC_TIME": "de_DE.UTF-8"}

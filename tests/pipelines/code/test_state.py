@@ -14,7 +14,7 @@ import threading
 from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass
 from pathlib import Path
-from types import FunctionType, MappingProxyType, SimpleNamespace
+from types import FunctionType, MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -157,3 +157,18 @@ def test_where_a_function_was_compiled_is_nothing_that_it_was_given() -> None:
     assert attributes_given_to(rate) == {}
     rate.__qualname__ = "Cfg.speed"
     assert attributes_given_to(rate) == {"__qualname__": "Cfg.speed"}
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_objects_of_libraries_in_many_sets_of_each_other_end_soon_as_untold(
+    bulk: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tangle", tangle := ModuleType("tangle"))
+    exec("class Node:\n  def __init__(self): self.near = set()\n", vars(tangle))
+    nodes = [tangle.Node() for _ in range(20)]
+    for node in nodes:
+        node.near = set(nodes)
+    found = told(nodes[0], "/project", lambda name: False, bulk=bulk)
+    assert list(found.untold) == [".near"]
+    few = {tangle.Node(), tangle.Node()}
+    assert told(few, "/project", lambda name: False, bulk=bulk).untold == {}

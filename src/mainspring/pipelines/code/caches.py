@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
+from operator import lt
 from types import FunctionType
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -18,7 +19,7 @@ from mainspring.pipelines.code.contents import attribute_of, dict_of, module_of
 
 class _Seen(NamedTuple):
     parts: Mapping[str, str]
-    misses: int
+    calls: tuple[int, int]  # hits and misses
     changed: tuple[str, ...] = ()
 
 
@@ -34,12 +35,13 @@ class Caches:
         Once it is, it stays so until the cache is emptied.
         """
         info, known = _info(cache), self._seen.get(cache)
-        misses = info.misses if info is not None else 0
-        if known is None or not _keeps(cache, info) or misses < known.misses:  # counted anew where it was emptied
-            known = _Seen(parts, misses)
+        calls = (info.hits, info.misses) if info is not None else (0, 0)
+        # Counted anew where it was emptied.
+        if known is None or not _keeps(cache, info) or any(map(lt, calls, known.calls)):
+            known = _Seen(parts, calls)
         names = known.parts.keys() | parts.keys() if not known.changed else ()
         changed = known.changed or tuple(sorted(each for each in names if known.parts.get(each) != parts.get(each)))
-        self._seen[cache] = _Seen(known.parts, misses, changed)
+        self._seen[cache] = _Seen(known.parts, calls, changed)
         return changed
 
 

@@ -47,6 +47,7 @@ class Walk:
         self.effects: set[tuple[str, int]] = set()
         self.registered: set[tuple[str, int]] = set()
         self.externals: set[str] = set()
+        self.engines: set[str] = set()  # what Mainspring runs, on connections of its own
         self.files: set[tuple[str, str]] = set()
         self.env: set[str] = set()
         self.broken: set[str] = set()
@@ -295,7 +296,7 @@ class Walk:
         if not self.project.owns(found.module):
             self.externals.add(found.loads.partition(".")[0])
             if ".".join([found.target, *rest]) in RUN_BY_DUCKDB:
-                self.externals.add("duckdb")
+                self.engines.add("duckdb")
         elif self.project.find(found.module) is None and self.project.facts(found.module) is None:
             target += " (missing)"
         elif found.name and module == found.module:

@@ -17,7 +17,15 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import PurePath
 from threading import local
-from types import CodeType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, SimpleNamespace
+from types import (
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodType,
+    SimpleNamespace,
+)
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -35,6 +43,9 @@ _NAMED_WORDS = frozenset(
 _PICKLED = frozenset("numpy pandas polars pyarrow itertools operator builtins collections functools".split())
 _RECORDS_OF = frozenset("dataclasses attr attrs pydantic pydantic_core annotated_types".split())
 _UNREAD = frozenset({"__dict__", "__weakref__"})
+_OF_COMPILED = (GetSetDescriptorType, MemberDescriptorType)
+# Of wrapt: those that keep nothing beside what their classes show.
+_PROXIES = ("FunctionWrapper", "BoundFunctionWrapper", "CallableObjectProxy")
 # Of how, or where, an object of a library was used.
 _REMEMBERED = frozenset("_cache _ufunc ns_resolver cls_ref _default_factory_takes_validated_data".split())
 _SMALL = 1 << 16  # bytes, of which the content is taken for each task
@@ -80,6 +91,30 @@ def dict_of(value: object) -> dict[str, Any]:
     except Exception:  # noqa: BLE001  # as above
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def wrapped_in(value: object) -> Any:
+    """What an object says that it wraps: by an attribute of its own, or by its class, as a proxy of wrapt's does."""
+    if any(isinstance(vars(base).get("__wrapped__"), _OF_COMPILED) for base in type(value).__mro__):
+        return attribute_of(value, "__wrapped__")
+    return dict_of(value).get("__wrapped__")
+
+
+def held_by_proxy(value: object) -> dict[str, object]:
+    """What a proxy around a function holds beside it; empty for anything else.
+
+    Raises:
+        Untold: it may hold more, which it keeps apart: its `__dict__` is that of what it wraps.
+    """
+    cls = type(value)
+    found = {name: item for base in cls.__mro__ for name, item in vars(base).items() if isinstance(item, _OF_COMPILED)}
+    if "__wrapped__" not in found:
+        return {}
+    wrapt = sys.modules.get("wrapt")
+    is_known = (module_of(cls), cls.__name__) == ("wrapt.decorators", "_AdapterFunctionWrapper")
+    if not (is_known or any(cls is attribute_of(wrapt, name) for name in _PROXIES)):
+        raise Untold
+    return {name: attribute_of(value, name) for name in sorted(found) if not name.startswith("__")}
 
 
 def code_of(value: object) -> CodeType | None:

@@ -27,6 +27,7 @@ from mainspring.pipelines.code.probe import VALUE, Held
 from mainspring.pipelines.code.project import Project
 from mainspring.pipelines.code.reads import ReadParts, import_reads, recalled, shown_part, value_digest
 from mainspring.pipelines.code.settings import settings
+from mainspring.pipelines.code.shared_connection import shared_connection
 from mainspring.runs.environment import Environment, Installed, installed
 
 if TYPE_CHECKING:
@@ -197,8 +198,9 @@ class Fingerprinter:
         found = self.live_walk(function, carried)
         files = found.file_parts()
         done = self.finish(found.walk, found.parts, found.notes)
-        set_by_hand = settings()
-        done = extended(done, set_by_hand) if set_by_hand else done
+        kept, problems = shared_connection(found.walk.externals)
+        set_by_hand = settings() | kept
+        done = extended(done, set_by_hand, problems) if set_by_hand or problems else done
         done = self._with_held(done, found.held, found.caches.values())
         return msgspec.structs.replace(done, files=tuple(sorted({*done.files, *files})))
 
@@ -316,7 +318,7 @@ class Fingerprinter:
         files = self._file_parts(walk, parts)
         for name in walk.env:
             parts[f"env {name}"] = value_digest(name)
-        self._environment_parts(walk.externals - _NOT_COUNTED, parts, unresolved)
+        self._environment_parts((walk.externals | walk.engines) - _NOT_COUNTED, parts, unresolved)
         read = self._read_parts(walk, parts)
         parts |= read.parts
         return fingerprint_of(parts, [*unresolved, *read.notes], sorted({*files, *read.files}), sorted(walk.env))

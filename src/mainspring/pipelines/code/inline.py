@@ -96,7 +96,8 @@ class LiveWalk(Definitions):
         """Take in a live value that the code calls `label`, and the attributes that it takes from it."""
         kind = type(value)
         if issubclass(kind, ModuleType):
-            self._module(label, value.__name__, rest)  # type: ignore[attr-defined]  # a module
+            if not self._is_made(value):  # type: ignore[arg-type]  # a module, as its class says
+                self._module(label, value.__name__, rest)  # type: ignore[attr-defined]  # a module
             return
         inner = unwrapped(value) if module_of(kind).startswith("mainspring.") else []
         value = inner[0] if inner else value
@@ -113,7 +114,8 @@ class LiveWalk(Definitions):
     def refer(self, value: FunctionType | type | ModuleType) -> str:
         """The name of a function, class or module; what it is is taken in by itself."""
         if isinstance(value, ModuleType):
-            self._module("", value.__name__, ())
+            if not self._is_made(value):
+                self._module("", value.__name__, ())
             return f"module {value.__name__}"
         if id(value) not in self._references:
             kind, name = kind_of(self.project, value), name_of(value)
@@ -143,7 +145,9 @@ class LiveWalk(Definitions):
         """Note something of an installed library; what looks names up in texts may be called by another name."""
         home = str(attribute_of(value, "__module__") or "builtins")
         name = str(attribute_of(value, "__qualname__") or "")
-        self.walk.externals.add("duckdb" if home == "mainspring.data.etl.sql" else home.partition(".")[0])
+        if home == "mainspring.data.etl.sql":
+            self.walk.engines.add("duckdb")
+        self.walk.externals.add(home.partition(".")[0])
         function = ast.Name(name.rpartition(".")[2])
         if kinds := looked_up_by(function, f"{home}.{name}") if home and not self.project.owns(home) else ():
             self.walk.wide |= {(kind, ANY) for kind in kinds}
@@ -198,6 +202,23 @@ class LiveWalk(Definitions):
             self._added(name, rest)
         if label:
             self._row(f"import {label}", "", name)
+
+    def _is_made(self, module: ModuleType) -> bool:
+        """Whether no import made a module, as `types.ModuleType("conf")`: what it holds is taken in then."""
+        name = module.__name__
+        known = (module, sys.modules.get(name.partition(".")[0]))
+        if (
+            type(module) is not ModuleType
+            or name == "__main__"
+            or any(attribute_of(each, "__spec__") for each in known)
+        ):
+            return False
+        if id(module) not in self._references:
+            number = self._numbers[name] = self._numbers.get(name, 0) + 1
+            self._references[id(module)] = name, module
+            held = {each: item for each, item in vars(module).items() if not each.startswith("__")}
+            self._keep(name, held, f"#{number}")
+        return True
 
     def _added(self, module: str, rest: tuple[str, ...]) -> None:
         """Take in what a module was given by others under a name that its source doesn't have."""

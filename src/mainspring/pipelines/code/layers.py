@@ -7,7 +7,7 @@ from functools import singledispatchmethod
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
-from mainspring.pipelines.code.contents import attribute_of, code_of, dict_of, module_of
+from mainspring.pipelines.code.contents import attribute_of, code_of, dict_of, module_of, wrapped_in
 
 
 def followed(live: ModuleType, qualname: str) -> tuple[bool, object]:
@@ -52,8 +52,6 @@ def variants_of(item: object) -> Mapping[type, Any] | None:
 
 def unwrapped(item: object) -> list[object]:
     """What a wrapper says that it wraps; a step or pipeline its function."""
-    names = ("function",) if module_of(type(item)).startswith("mainspring.") else ("__wrapped__", "func")
-    inner = [dict_of(item).get(name) for name in names]
-    if module_of(type(item)).startswith("mainspring."):
-        inner = [attribute_of(item, "function")]
+    is_step = module_of(type(item)).startswith("mainspring.")
+    inner = [attribute_of(item, "function")] if is_step else [wrapped_in(item), dict_of(item).get("func")]
     return [each for each in inner if each is not None]

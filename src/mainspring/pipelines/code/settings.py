@@ -62,6 +62,8 @@ def _torch(module: Any) -> Iterator[tuple[str, object]]:
         value = str(getattr(module, name, lambda default=default: default)())
         if value != default:
             yield name.removeprefix("get_"), value
+    if sys.float_info.min / 2 == 0:  # PyTorch doesn't say it
+        yield "flush_denormal", True
 
 
 def _decimal(module: Any) -> Iterator[tuple[str, object]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import marshal
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import (
     BuiltinFunctionType,
@@ -37,14 +38,15 @@ from mainspring.pipelines.code.contents import (
     Untold,
     attribute_of,
     base_content,
-    dict_of,
     fields_of,
+    held_by_proxy,
     is_made,
     is_ufunc,
     is_words,
     library_content,
     module_of,
     words_of,
+    wrapped_in,
 )
 from mainspring.pipelines.code.objects import code_digest
 
@@ -52,6 +54,7 @@ _PLAIN = frozenset({type(None), bool, int, float, complex, bytes, str})
 _FAST = 64  # items from which a container of plain values is digested in one go
 _MOST = 200_000  # objects
 _MOST_FOREIGN = 2_000  # objects of libraries, where these are looked at for each task
+_MOST_ORDERED = 2_000  # of them, where they decide the order of sets
 _DESCRIPTORS = (
     WrapperDescriptorType,
     MethodDescriptorType,
@@ -164,6 +167,12 @@ def told(
     return Told(hasher.hexdigest(16), writer.untold, writer.texts)
 
 
+class _Ordered:
+    """How many objects of libraries were looked at to put sets in order, those within sets too."""
+
+    foreign = 0
+
+
 class _Writer:
     def __init__(
         self,
@@ -184,6 +193,7 @@ class _Writer:
         self.untold: dict[str, type] = {}
         self.texts: set[str] = set()
         self.open: frozenset[int] = frozenset()  # sets that are being put in order
+        self.ordered = _Ordered()
         self._count = self._foreign = 0
 
     def text(self, text: str) -> None:
@@ -224,10 +234,14 @@ class _Writer:
         if self._count > _MOST:
             raise TooLargeError
         self.seen[id(value)] = f"{self.label} {self._count}", value  # kept, so that its id is not given to another
-        if cls in CONTAINERS:
-            return self._container(cls, value)
-        found = self._callable(value, cls)
-        return self._instance(path, value, cls) if found is None else found
+        try:
+            if cls in CONTAINERS:
+                return self._container(cls, value)
+            found = self._callable(value, cls)
+            return self._instance(value, cls) if found is None else found
+        except Untold:
+            self.untold[_shown(path)] = cls
+            return ()
 
     # containers
 
@@ -258,15 +272,18 @@ class _Writer:
         for key, _ in rows:
             counts[key] = counts.get(key, 0) + 1
         rows = [(key + self.definitions.apart(item) if counts[key] > 1 else key, item) for key, item in rows]
+        if self.ordered.foreign > _MOST_ORDERED:
+            raise Untold
         return [item for _, item in sorted(rows, key=lambda row: row[0])]
 
     def _key(self, holder: object, item: object) -> str:
         if type(item) in ATOMS:
             return f"{type(item).__name__}:{item!r}"
-        if id(item) in self.open or len(self.open) > _FAST:
+        if id(item) in self.open or len(self.open) > _FAST or self.ordered.foreign > _MOST_ORDERED:
             return "open"
         hasher = blake3()
         writer = _Writer(hasher.update, self.root, self.owns, _Brief(), {}, "")
+        writer.bulk, writer.ordered = self.bulk, self.ordered
         writer.open = self.open | {id(holder)}
         writer.seen.update((place, ("open", None)) for place in self.open)
         writer.seen[id(holder)] = "the set", holder
@@ -309,14 +326,21 @@ class _Writer:
         if module_of(cls).startswith("mainspring.") and attribute_of(value, "function") is not None:
             self.text(cls.__qualname__)
             return [("", attribute_of(value, "function"))]
-        wrapped = dict_of(value).get("__wrapped__")
+        wrapped = wrapped_in(value)
         if wrapped is not None and callable(value) and not self._is_own(cls):
-            self.text(f"wrapper {cls.__qualname__}")
-            self.definitions.outside(value)
-            if is_cache(value):
-                self.definitions.kept(value)
-            return [(".__wrapped__", wrapped), *((" (options)", each) for each in options_of(value))]
+            return self._wrapper(value, cls, wrapped)
         return None
+
+    def _wrapper(self, value: Any, cls: type, wrapped: object) -> _Children:
+        held = held_by_proxy(value)
+        self.text(f"wrapper {cls.__qualname__}")
+        if held:
+            self.definitions.refer(sys.modules["wrapt"])
+            return [(".__wrapped__", wrapped), *((f".{name}", each) for name, each in held.items())]
+        self.definitions.outside(value)
+        if is_cache(value):
+            self.definitions.kept(value)
+        return [(".__wrapped__", wrapped), *((" (options)", each) for each in options_of(value))]
 
     def _untold_ufunc(self, value: Any) -> _Children:
         if "(" in value.__name__:  # of numpy.frompyfunc, which doesn't give its function back
@@ -347,26 +371,32 @@ class _Writer:
         """Whether a class is the project's or a notebook's, so that its objects are what their attributes are."""
         return module_of(cls) == "__main__" or self.owns(module_of(cls)) or is_made(cls)
 
-    def _instance(self, path: _Path, value: Any, cls: type) -> _Children:
+    def _instance(self, value: Any, cls: type) -> _Children:
         self.text(self.definitions.refer(cls) or "")
-        try:
-            if self._is_own(cls):
-                return self._contents(value, *base_content(value, cls), fields_of(value, public=False))
-            found = library_content(value, cls, bulk=self.bulk)
-            self._foreign += found.fields
-            if self._foreign > _MOST_FOREIGN and not self.bulk:
-                raise Untold
-            if found.definition is not None:
-                self.definitions.outside(found.definition)
-            if found.text:
-                self.text(found.text)
-            if found.data:
-                self.put(found.data)
-            named = fields_of(value, public=found.public, is_own=False) if found.fields else {}
-            return self._contents(value, found.kind, found.of_base, named)
-        except Untold:
-            self.untold[_shown(path)] = cls
-            return []
+        if self._is_own(cls):
+            return self._contents(value, *base_content(value, cls), fields_of(value, public=False))
+        if self.open and self.ordered.foreign > _MOST_ORDERED:
+            raise Untold
+        found = library_content(value, cls, bulk=self.bulk)
+        self._foreign += found.fields
+        self.ordered.foreign += found.fields and bool(self.open)
+        if self._foreign > _MOST_FOREIGN and not self.bulk:
+            raise Untold
+        if found.definition is not None:
+            self._known_by_name(found.definition)
+        if found.text:
+            self.text(found.text)
+        if found.data:
+            self.put(found.data)
+        named = fields_of(value, public=found.public, is_own=False) if found.fields else {}
+        return self._contents(value, found.kind, found.of_base, named)
+
+    def _known_by_name(self, value: object) -> None:
+        """Note a definition that its name tells, as it does that of an installed library."""
+        home = str(attribute_of(value, "__module__"))
+        if home == "__main__" or self.owns(home):
+            raise Untold
+        self.definitions.outside(value)
 
     def _contents(
         self, value: object, kind: type | None, of_base: Sequence[object], named: dict[str, object]

@@ -1,0 +1,82 @@
+"""What a notebook keeps in DuckDB's default connection, which `duckdb.sql` and its like share in one process.
+
+Looking leaves no trace: a connection that nobody used before is closed again.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from mainspring.pipelines.code.facts import NOT_REUSABLE
+
+_COUNTS = {
+    "tables": "duckdb_tables()",
+    "views": "duckdb_views() where not internal",
+    "macros": "duckdb_functions() where not internal",
+    # A release without that column takes the null from the outer query.
+    "functions": "duckdb_functions() where extension_name is null",
+    "types": "duckdb_types() where not internal",
+    "sequences": "duckdb_sequences()",
+    "schemas": "duckdb_schemas() where not internal",
+    "variables": "duckdb_variables()",
+    "databases": "duckdb_databases() where not internal",
+    "files": "duckdb_databases() where not internal and path is not null",
+}
+_COLUMNS = ", ".join(f"(select count(*) from {source})" for source in _COUNTS.values())
+_COUNT = f"select {_COLUMNS} from (select null as extension_name)"
+_SETTINGS = "select name, value from duckdb_settings()"
+# Of the machine, and of what is shown.
+_NO_MATTER = ("memory", "temp_directory", "progress", "profil")
+
+
+class _Held(NamedTuple):
+    transaction: int
+    counts: dict[str, int]
+    settings: dict[str, str]
+
+
+def shared_connection(reached: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """The parts of a fingerprint for settings of DuckDB's default connection, and what it holds that can't be recorded.
+
+    Nothing of a step that reaches none of DuckDB, by the top modules in `reached`.
+    """
+    duckdb: Any = sys.modules.get("duckdb")
+    if duckdb is None or "duckdb" not in reached:
+        return {}, []
+    untouched = _untouched(duckdb)
+    connection = duckdb.default_connection()
+    in_use = f"{NOT_REUSABLE}DuckDB's default connection has a result of `execute`, and what it holds can't be recorded"
+    if duckdb.__version__.startswith("1.") and connection.description is not None:  # another query would end it
+        return {}, [in_use]
+    try:
+        held = _held(connection)
+    except duckdb.Error:
+        return {}, [in_use]
+    if held == untouched and sys.getrefcount(connection) == 2:  # the name here, and the argument: no one chose it
+        connection.close()
+    kinds = [kind for kind, count in held.counts.items() if count != untouched.counts[kind]]
+    parts = {
+        f"setting duckdb.{name}": value
+        for name, value in held.settings.items()
+        if value != untouched.settings.get(name, value) and not any(each in name for each in _NO_MATTER)
+    }
+    what = f"{NOT_REUSABLE}DuckDB's default connection holds {' and '.join(kinds)}, which can't be recorded"
+    return parts, [what] if kinds else []
+
+
+@lru_cache(maxsize=1)
+def _untouched(duckdb: Any) -> _Held:
+    """What a connection holds that was made this moment."""
+    with duckdb.connect() as connection:
+        return _held(connection)
+
+
+def _held(connection: Any) -> _Held:
+    """What a connection holds, and the number of its next transaction, which only the first one has."""
+    number = int(connection.sql("select txid_current()").fetchall()[0][0])
+    counts = dict(zip(_COUNTS, connection.sql(_COUNT).fetchall()[0], strict=True))
+    settings = {name: str(value) for name, value in connection.sql(_SETTINGS).fetchall()}
+    return _Held(number, counts, settings)
