@@ -1,4 +1,4 @@
-"""What a notebook keeps in DuckDB's default connection: no result that may come of it is reused. Looking leaves no trace."""
+"""What a notebook keeps in DuckDB's default connection: no result that may come of it is reused.."""
 
 from __future__ import annotations
 

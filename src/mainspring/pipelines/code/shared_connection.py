@@ -1,6 +1,6 @@
 """What a notebook keeps in DuckDB's default connection, which `duckdb.sql` and its like share in one process.
 
-Looking leaves no trace: a connection that nobody used before is closed again.
+Looking makes that connection, if nobody did, and leaves it as it was.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ _NO_MATTER = ("memory", "temp_directory", "progress", "profil")
 
 
 class _Held(NamedTuple):
-    transaction: int
     counts: dict[str, int]
     settings: dict[str, str]
 
@@ -55,8 +54,6 @@ def shared_connection(reached: Collection[str]) -> tuple[dict[str, str], list[st
         held = _held(connection)
     except duckdb.Error:
         return {}, [in_use]
-    if held == untouched and sys.getrefcount(connection) == 2:  # the name here, and the argument: no one chose it
-        connection.close()
     kinds = [kind for kind, count in held.counts.items() if count != untouched.counts[kind]]
     parts = {
         f"setting duckdb.{name}": value
@@ -75,8 +72,7 @@ def _untouched(duckdb: Any) -> _Held:
 
 
 def _held(connection: Any) -> _Held:
-    """What a connection holds, and the number of its next transaction, which only the first one has."""
-    number = int(connection.sql("select txid_current()").fetchall()[0][0])
+    """What a connection holds, by number, and its settings."""
     counts = dict(zip(_COUNTS, connection.sql(_COUNT).fetchall()[0], strict=True))
     settings = {name: str(value) for name, value in connection.sql(_SETTINGS).fetchall()}
-    return _Held(number, counts, settings)
+    return _Held(counts, settings)
