@@ -69,6 +69,17 @@ class Items(list):
     pass
 class Options(dict):
     pass
+class Config(dict):
+    def __init__(self, *given, **named):
+        super().__init__(*given, **named)
+        self.__dict__ = self
+class Vocabulary(dict):
+    def __init__(self, items=()):
+        super().__init__(items)
+        self.seen = 1
+class Rate(float):
+    def __new__(cls, percent):
+        return super().__new__(cls, percent / 100)
 class Rows(np.ndarray):
     pass
 class Called:
@@ -111,7 +122,8 @@ COMES_BACK = """
 Colour.RED; Colour.BLUE; [Colour.RED]; {"a": (Colour.BLUE, Data(Colour.RED))}; np.array([Colour.RED], object); Colour;
 Level.HIGH; Word.A; Bits.X; Bits.X | Bits.Y; IntBits.X | IntBits.Y; Corner.LEFT; Data(); Data([Data(2)]); Frozen(2);
 Record(2); Pair(1, "b"); Longer(1, "b"); Old(1, 2); Seconds(2.5); Count(3); Name("n"); Row((1, "a")); Items([1]);
-Options(a=1); Options({Colour.RED: 1}); {1: 2, "a": 3}; {False: 1, True: 2}; {None: 1}; {Level.HIGH: Colour.RED};
+Options(a=1); Options({Colour.RED: 1}); Config(scale=2.0); Config({1: Config(a=1)}); Vocabulary({"a": 1}); Vocabulary({None: 1});
+{1: 2, "a": 3}; {False: 1, True: 2}; {None: 1}; {Level.HIGH: Colour.RED};
 {(1, "b"): 3}; {Pair(1, "b"): 3}; {np.bool_(False): 1}; {np.int64(1): 1, np.float32(2): 2};
 Called(3); Reduced(3); slice(1, 2); 10**400; b"a"; {1, 2}; None
 """
@@ -121,6 +133,8 @@ REFUSED = {
     "{'a': Slots()}": r"at `\.held\.a`: .*__slots__",
     "np.arange(3).view(Rows)": r"`held_shapes.Rows` at `\.held`.*numpy.asarray",
     "defaultdict(int, {1: 2})": r"`collections.defaultdict` at `\.held`.*keywords must be strings",
+    "Rate(50)": r"would come back as something else: a class of the project",
+    "tagged(Vocabulary())": r"^At `\.held`: .*`Vocabulary` with attributes of its own \(`seen`, `tag`\)",
     "tagged(Items([1]))": r"^At `\.held`: .*`Items` with attributes of its own \(`tag`\)",
     "tagged(Seconds(1.0))": r"^At `\.held`: .*`Seconds` with attributes of its own \(`tag`\)",
     "tagged(Options({None: 1}))": r"^At `\.held`: .*`Options` with attributes of its own \(`tag`\)",

@@ -44,8 +44,10 @@ def _constants(plain: _Dump) -> _Dump:
     def dump(value: Any, context: Any) -> Any:
         if not _is_of_project(type(value)) or _is_named_tuple(type(value)):
             return plain(value, context)
-        given = (value.value,) if isinstance(value, enum.Enum) else _bare(value).__getnewargs__()
-        return _call(type(value), given, context)
+        if isinstance(value, enum.Enum):
+            return _call(type(value), (value.value,), context)
+        given = value.__getnewargs__()
+        return _call(type(_bare(value, *given)), given, context)
 
     return dump
 
@@ -90,16 +92,25 @@ def _is_number_or_text(key: Any) -> bool:
     return isinstance(key, str | int | float | np.integer | np.floating) and not isinstance(key, bool | enum.Enum)
 
 
-def _bare(value: Any) -> Any:
-    """A value of a class derived from a builtin one, of which that alone is stored.
+def _bare(value: Any, *given: Any) -> Any:
+    """A value of a class derived from a builtin one, of which that alone is stored, and its class called with `given`.
 
     Raises:
-        CodecError: it has attributes besides.
+        CodecError: it has attributes besides, which that call doesn't make.
     """
-    names = ", ".join(f"`{name}`" for name in getattr(value, "__dict__", ()))
-    if names:
+    own = getattr(value, "__dict__", {})
+    if own and own is not value and not _makes(type(value), given, own):
+        names = ", ".join(f"`{name}`" for name in own)
         raise CodecError(
             f"`{shorten(value)}` is a `{type(value).__qualname__}` with attributes of its own ({names}), which would be "
             "lost. Make it a dataclass that holds the plain value beside them."
         )
     return value
+
+
+def _makes(cls: type, given: tuple[Any, ...], attributes: dict[str, Any]) -> bool:
+    """Whether a class that is called gives something with these attributes, as loading does."""
+    try:
+        return bool(vars(cls(*given)) == attributes)
+    except Exception:  # noqa: BLE001  # of the project's class, or of values that can't be compared
+        return False
