@@ -122,8 +122,8 @@ COMES_BACK = """
 Colour.RED; Colour.BLUE; [Colour.RED]; {"a": (Colour.BLUE, Data(Colour.RED))}; np.array([Colour.RED], object); Colour;
 Level.HIGH; Word.A; Bits.X; Bits.X | Bits.Y; IntBits.X | IntBits.Y; Corner.LEFT; Data(); Data([Data(2)]); Frozen(2);
 Record(2); Pair(1, "b"); Longer(1, "b"); Old(1, 2); Seconds(2.5); Count(3); Name("n"); Row((1, "a")); Items([1]);
-Options(a=1); Options({Colour.RED: 1}); Config(scale=2.0); Config({1: Config(a=1)}); Vocabulary({"a": 1}); Vocabulary({None: 1});
-{1: 2, "a": 3}; {False: 1, True: 2}; {None: 1}; {Level.HIGH: Colour.RED};
+Options(a=1); Options({Colour.RED: 1}); Config(scale=2.0); Config({1: Config(a=1)}); Vocabulary({"a": 1});
+Vocabulary({None: 1}); {1: 2, "a": 3}; {False: 1, True: 2}; {None: 1}; {Level.HIGH: Colour.RED};
 {(1, "b"): 3}; {Pair(1, "b"): 3}; {np.bool_(False): 1}; {np.int64(1): 1, np.float32(2): 2};
 Called(3); Reduced(3); slice(1, 2); 10**400; b"a"; {1, 2}; None
 """
