@@ -173,12 +173,21 @@ main()
 """
 
 
+def free_port() -> int:
+    """A port that is free, with the next one, which MLServer takes for gRPC."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = int(first.getsockname()[1])
+            with suppress(OSError, OverflowError):
+                second.bind(("0.0.0.0", port + 1))
+                return port
+
+
 @contextmanager
 def running(case: Case, place: Path) -> Iterator[tuple[int, psutil.Process]]:
     """The server, once it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(port) if part == "PORT" else part for part in case.command]
     path = f"{Path(command[0]).parent}{os.pathsep}/usr/bin{os.pathsep}/bin"
     variables = os.environ | ONE_THREAD | {"PATH": path}

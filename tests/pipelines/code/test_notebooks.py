@@ -394,6 +394,17 @@ LAWS: dict[str, Edit] = {
         ],
         [(0, "make(2)", "make(4)"), (0, "'b'", "'d'")],
     ),
+    "a module that is loaded by its path": Edit(
+        [
+            (
+                "import importlib.util as u, pathlib\npathlib.Path('exp.py').write_text('K = 1\\ndef f(): return K + 10')\n"
+                "spec = u.spec_from_file_location('config', 'exp.py')\nconfig = u.module_from_spec(spec)\n"
+                "spec.loader.exec_module(config)"
+            ),
+            go("[config.K, config.f()]"),
+        ],
+        [(0, "K = 1", "K = 2"), (0, "+ 10", "+ 20")],
+    ),
     "the class of an argument": Edit(
         ["class Cfg:\n  def rate(self): return 1", "argument = lambda: Cfg()", "def go(c): return c.rate()"],
         [(0, "return 1", "return 2")],

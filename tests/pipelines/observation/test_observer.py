@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from mainspring.pipelines.observation.observer import Observation, Observer
+from mainspring.pipelines.observation.uncounted import editable_places, is_library_code
 from mainspring.runs.environment import snapshot
 from mainspring.testing.threads import at_once
 
@@ -439,3 +440,24 @@ def _clean_modules() -> Iterator[None]:
     yield
     for name in ("observed_helper", "observed_stranger"):
         sys.modules.pop(name, None)
+
+
+def test_a_thread_of_a_notebook_that_opens_files_meanwhile_is_not_hurt(watch: Watch, project: Path) -> None:
+    space: dict = {"ends": threading.Event(), "beats": [], "errors": []}
+    text = (
+        "def beat():\n  while not ends.is_set():\n    try:\n      open('beat.txt', 'w').close()\n      beats.append(1)\n"
+        "    except BaseException as error: errors.append(error)\n"
+    )
+    exec(compile(text, "/elsewhere/ipykernel_1/cell.py", "exec"), space)
+    thread = threading.Thread(target=space["beat"])
+    thread.start()
+    editable_places.cache_clear()  # as before the first step
+    is_library_code.cache_clear()
+    for _ in range(20):
+        with watch():
+            beats = len(space["beats"])
+            while thread.is_alive() and not space["errors"] and len(space["beats"]) < beats + 5:
+                sum(range(1_000))
+    space["ends"].set()
+    thread.join()
+    assert space["errors"] == []

@@ -204,13 +204,17 @@ class LiveWalk(Definitions):
             self._row(f"import {label}", "", name)
 
     def _is_made(self, module: ModuleType) -> bool:
-        """Whether no import made a module, as `types.ModuleType("conf")`: what it holds is taken in then."""
+        """Whether no import finds a module, as `types.ModuleType("conf")`: what it holds is taken in then.
+
+        One of an installed distribution, which may have hidden it, counts by that.
+        """
         name = module.__name__
         known = (module, sys.modules.get(name.partition(".")[0]))
+        is_imported = sys.modules.get(name) is module or "-packages" in str(attribute_of(module, "__file__"))
         if (
             type(module) is not ModuleType
             or name == "__main__"
-            or any(attribute_of(each, "__spec__") for each in known)
+            or (is_imported and any(attribute_of(each, "__spec__") for each in known))
         ):
             return False
         if id(module) not in self._references:

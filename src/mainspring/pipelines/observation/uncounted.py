@@ -12,6 +12,8 @@ from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from types import FrameType
 
+from mainspring.store.own_work import at_own_work
+
 _MAINSPRING = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")) + os.sep
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
@@ -121,6 +123,7 @@ def is_library_code(filename: str, project_root: str) -> bool:
 
 
 @lru_cache(maxsize=1)
+@at_own_work()  # whoever opens a file while this is found out is not asked again
 def editable_places() -> tuple[str, ...]:
     """The folders that `.pth` files in site-packages name: the sources of distributions installed for editing."""
     places: list[str] = []

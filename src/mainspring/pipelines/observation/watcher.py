@@ -78,11 +78,11 @@ def current() -> Watcher | None:
     """The watcher of the task that this code belongs to."""
     if not _active or is_own_work():
         return None
-    watcher = watching.get() or _of_thread()
+    watcher, active = watching.get() or _of_thread(), _active.copy()  # another thread may end one meanwhile
     if watcher is not None:
-        return watcher if watcher in _active else None
-    if len(_active) == 1 and project_frame(sys._getframe(1), _active[0].root) is not None:
-        return _active[0]
+        return watcher if watcher in active else None
+    if len(active) == 1 and project_frame(sys._getframe(1), active[0].root) is not None:
+        return active[0]
     return None
 
 
