@@ -33,6 +33,7 @@ from mainspring.pipelines.observation.uncounted import (
     editable_places,
     first_frame,
     imported_module,
+    imports_library,
     is_code,
     is_installed,
     is_known_program,
@@ -159,6 +160,8 @@ class Observer:
         if text is None:
             self._remember_declared(path)
             return
+        if imports_library(sys._getframe(1), self.root):
+            return
         if loads_code(first_frame(sys._getframe(1))):
             if is_code(text):
                 text = source_of(text)
@@ -203,7 +206,8 @@ class Observer:
     def listing(self, path: object) -> None:
         """A folder is listed: which names it holds is an input."""
         text = self._uncovered(path)
-        if text is None or loads_code(first_frame(sys._getframe(1))):
+        frame = sys._getframe(1)
+        if text is None or loads_code(first_frame(frame)) or imports_library(frame, self.root):
             return
         self._note("directory", self._relative(text), text)
 

@@ -188,6 +188,18 @@ def imported_module(frame: FrameType | None, project_root: str, *, past_ours: bo
     return None
 
 
+def imports_library(frame: FrameType | None, project_root: str) -> bool:
+    """Whether the frame runs as a library is imported, by whatever: its version answers for what it reads then."""
+    frame = first_frame(frame)
+    while frame is not None and is_library_code(frame.f_code.co_filename, project_root):
+        if frame.f_code.co_filename.startswith(_MAINSPRING):
+            return False
+        if frame.f_code.co_name == "<module>":
+            return True
+        frame = frame.f_back
+    return False
+
+
 def loads_code(frame: FrameType | None) -> bool:
     """Whether the frame belongs to what imports, finds or quotes code."""
     if frame is None:
