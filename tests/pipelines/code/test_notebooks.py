@@ -394,6 +394,10 @@ LAWS: dict[str, Edit] = {
         ],
         [(0, "make(2)", "make(4)"), (0, "'b'", "'d'")],
     ),
+    "what its own cell imports, called in a text": Edit(
+        ["import pandas as pd\n" + go("int(pd.DataFrame({'a': [1, 5]}).query('a > 1').a.sum())") + "\nN = 1"],
+        [(0, "a > 1", "a > 0")],
+    ),
     "a module that is loaded by its path": Edit(
         [
             (

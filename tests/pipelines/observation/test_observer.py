@@ -463,21 +463,23 @@ def test_a_thread_of_a_notebook_that_opens_files_meanwhile_is_not_hurt(watch: Wa
     assert space["errors"] == []
 
 
-def test_what_a_library_reads_while_a_step_imports_it_is_no_input(
+def test_what_a_library_reads_of_its_own_while_a_step_imports_it_is_no_input(
     watch: Watch, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = tmp_path / "site-packages" / "fonts"
     library.mkdir(parents=True)
-    (tmp_path / "cache.json").write_text("{}")
+    for name in ("a", "cache.json"):
+        (tmp_path / name).touch()
     text = (
         f"import os\ndef load(): return open({str(tmp_path / 'cache.json')!r}).close(), os.listdir({str(tmp_path)!r})\n"
     )
-    (library / "__init__.py").write_text(text + "load()\n")
+    (library / "__init__.py").write_text(text + "load()\nopen('conf.yaml').close()\n")
     monkeypatch.syspath_prepend(tmp_path / "site-packages")
     with watch() as observer:
         import fonts  # type: ignore[import-not-found]  # written just now
-    assert names(observer) == []
+    assert names(observer) == [("file", "conf.yaml")]
     with watch() as observer:
         fonts.load()
-    assert [kind for kind, _ in names(observer)] == ["file", "directory"]
+        exec(compile("open(path).close()", "<conf>", "exec"), {"path": tmp_path / "a"})
+    assert [kind for kind, _ in names(observer)] == ["file", "directory", "file"]
     del sys.modules["fonts"]

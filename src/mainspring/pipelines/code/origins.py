@@ -122,7 +122,9 @@ def _nodes(
     text = "".join(lines)
     try:
         tree = ast.parse(text)
-        compiled = compile(text, filename, "exec", flags=flags, dont_inherit=True)
+        # IPython compiles each statement of a cell alone, and a call of what a unit imports otherwise than of a global.
+        units: list[str | ast.Module] = [text, *(ast.Module([each], []) for each in tree.body)]
+        compiled = [compile(each, filename, "exec", flags=flags, dont_inherit=True) for each in units]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
     places: dict[tuple[str, int], list[FunctionNode]] = {}
@@ -133,7 +135,7 @@ def _nodes(
         elif isinstance(node, ast.Lambda):
             places.setdefault(("<lambda>", node.lineno), []).append(node)
     found: dict[tuple[str, int, str], list[FunctionNode]] = {}
-    for code in codes_in(compiled):
+    for code in (each for unit in compiled for each in codes_in(unit)):
         nodes = places.get((code.co_name, code.co_firstlineno))
         if nodes:
             found[_key(code)] = nodes

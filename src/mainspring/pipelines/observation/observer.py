@@ -160,7 +160,7 @@ class Observer:
         if text is None:
             self._remember_declared(path)
             return
-        if imports_library(sys._getframe(1), self.root):
+        if self._is_of_import(text, sys._getframe(1)):
             return
         if loads_code(first_frame(sys._getframe(1))):
             if is_code(text):
@@ -207,7 +207,7 @@ class Observer:
         """A folder is listed: which names it holds is an input."""
         text = self._uncovered(path)
         frame = sys._getframe(1)
-        if text is None or loads_code(first_frame(frame)) or imports_library(frame, self.root):
+        if text is None or loads_code(first_frame(frame)) or self._is_of_import(text, frame):
             return
         self._note("directory", self._relative(text), text)
 
@@ -339,6 +339,11 @@ class Observer:
         """Whether the fingerprint, or the list of distributions, answers for this source file."""
         inside = path.startswith((self.root + os.sep, *editable_places()))
         return inside or not path.endswith((".py", ".pyi"))
+
+    def _is_of_import(self, path: str, frame: FrameType) -> bool:
+        """Whether a library reads something as it is imported that is none of the project's, as a `matplotlibrc` is."""
+        is_ours = bool(self.root) and (path + os.sep).startswith(self.root + os.sep)
+        return not is_ours and imports_library(frame, self.root)
 
     def _note_address(self, shown_host: str, port: object, host: str) -> None:
         for name in (shown_host, host):

@@ -189,12 +189,13 @@ def imported_module(frame: FrameType | None, project_root: str, *, past_ours: bo
 
 
 def imports_library(frame: FrameType | None, project_root: str) -> bool:
-    """Whether the frame runs as a library is imported, by whatever: its version answers for what it reads then."""
+    """Whether the frame runs as an installed library is imported: its version answers for what it reads then of its own."""
     frame = first_frame(frame)
     while frame is not None and is_library_code(frame.f_code.co_filename, project_root):
-        if frame.f_code.co_filename.startswith(_MAINSPRING):
+        filename = frame.f_code.co_filename
+        if filename.startswith(_MAINSPRING):
             return False
-        if frame.f_code.co_name == "<module>":
+        if frame.f_code.co_name == "<module>" and (is_installed(filename) or filename.startswith(_STDLIB)):
             return True
         frame = frame.f_back
     return False
