@@ -195,8 +195,8 @@ def imports_library(frame: FrameType | None, project_root: str) -> bool:
         filename = frame.f_code.co_filename
         if filename.startswith(_MAINSPRING):
             return False
-        if frame.f_code.co_name == "<module>" and (is_installed(filename) or filename.startswith(_STDLIB)):
-            return True
+        if frame.f_code.co_name == "<module>":  # one installed for editing has a version that says nothing
+            return is_installed(filename) or filename.startswith(_STDLIB)
         frame = frame.f_back
     return False
 
