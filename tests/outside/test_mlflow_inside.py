@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -192,19 +193,23 @@ if __name__ == "__main__":
 """
 
 
+def told_by(flow: str, folder: Path) -> Any:
+    """What a script with a pipeline prints last, as JSON, by an interpreter that has MLflow."""
+    (folder / "flow.py").write_text(flow)
+    (folder / "mainspring.toml").write_text('name = "inside"\n')
+    done = subprocess.run(
+        [environment("mlflow-3.17").program("python"), "-W", "ignore", "flow.py"], cwd=folder, text=True,
+        capture_output=True, check=False, env=with_ours_behind(folder, without="MLFLOW_"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 @pytest.mark.timeout(1_200)
 def test_what_threads_send_while_a_step_ends_arrives_and_what_they_send_later_is_refused_at_once(
     tmp_path: Path,
 ) -> None:
-    client = environment("mlflow-3.17")
-    (tmp_path / "flow.py").write_text(LATE)
-    (tmp_path / "mainspring.toml").write_text('name = "inside"\n')
-    done = subprocess.run(
-        [client.program("python"), "-W", "ignore", "flow.py"], cwd=tmp_path, text=True, capture_output=True, check=False,
-        env=with_ours_behind(tmp_path, without="MLFLOW_"),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    text, logged, is_late, tags, told = json.loads(done.stdout.splitlines()[-1])
+    text, logged, is_late, tags, told = told_by(LATE, tmp_path)
     assert (text, logged, is_late) == ("hello {{name}}", {"soon": 1.0, "later": 2.0}, False)
     assert tags["_mlflow_experiment_ids"] == ",0,"
     assert told == ["INVALID_STATE: The step `train`, whose client this is, is over."]
@@ -212,15 +217,7 @@ def test_what_threads_send_while_a_step_ends_arrives_and_what_they_send_later_is
 
 @pytest.mark.timeout(1_200)
 def test_what_a_steps_code_searches_is_noted_and_what_the_client_looks_up_on_its_own_is_not(tmp_path: Path) -> None:
-    client = environment("mlflow-3.17")
-    (tmp_path / "flow.py").write_text(LOOKING)
-    (tmp_path / "mainspring.toml").write_text('name = "inside"\n')
-    done = subprocess.run(
-        [client.program("python"), "-W", "ignore", "flow.py"], cwd=tmp_path, text=True, capture_output=True, check=False,
-        env=with_ours_behind(tmp_path, without="MLFLOW_"),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    noted = json.loads(done.stdout.splitlines()[-1])
+    noted = told_by(LOOKING, tmp_path)
     named = {"get_registered_model", "get_latest_versions", "get_model_version_by_alias"}
     assert {name for name, kinds in noted.items() if kinds == ["model"]} == named
     assert {name for name, kinds in noted.items() if kinds == ["search"]} == {

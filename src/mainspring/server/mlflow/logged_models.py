@@ -10,7 +10,6 @@ from mainspring.errors import InvalidError
 from mainspring.ledger import note_search
 from mainspring.models.logged import LoggedMetric, LoggedModel
 from mainspring.server.mlflow import model_versions
-from mainspring.server.mlflow.caller import is_asked_by_code
 from mainspring.server.mlflow.records import Records, address
 from mainspring.server.mlflow.wire import Pair, Route, Told, mapped, ms, number, paged, pairs
 
@@ -116,7 +115,7 @@ def _delete(records: Records, asked: _Ref) -> Told:
 
 
 def _search(records: Records, asked: _Search) -> Told:
-    if records.adoption is not None and is_asked_by_code("search_logged_models"):
+    if records.is_asked_by_code("search_logged_models"):
         note_search("logged models", asked.filter)
     page = records.logged.search(
         asked.filter, experiments=[records.experiment(each).number for each in asked.experiment_ids],

@@ -18,6 +18,7 @@ from mainspring.runs.interrupted import as_read
 from mainspring.runs.metrics import Metrics
 from mainspring.runs.run import Run, RunState
 from mainspring.server.mlflow.adoption import Adoption
+from mainspring.server.mlflow.caller import is_asked_by_code
 from mainspring.store import Database
 from mainspring.workspace import Workspace
 
@@ -75,6 +76,15 @@ class Records:
         if run_id not in found:
             raise NotFoundError("run", run_id)
         return found[run_id]
+
+    def is_asked_by_code(self, call: str) -> bool:
+        """Whether a step's own code asks, by MLflow's function `call`, and not MLflow for its own ends."""
+        return self.adoption is not None and is_asked_by_code(call)
+
+    def own(self, run_id: str) -> None:
+        """Count a run as work of the step whose client asks, if one does."""
+        if self.adoption is not None:
+            self.adoption.runs.add(run_id)
 
     def read_run(self, run_id: str) -> Run:
         """A run that a client is to be told of; raises as `run` does.

@@ -13,7 +13,6 @@ from mainspring.models._rules import check_stage
 from mainspring.models.registry import get_model_version
 from mainspring.models.version import STAGES, ModelVersion, RegisteredModel
 from mainspring.server.mlflow import model_versions
-from mainspring.server.mlflow.caller import is_asked_by_code
 from mainspring.server.mlflow.records import Records
 from mainspring.server.mlflow.wire import Pair, Route, Told, mapped, ms, paged, pairs
 
@@ -101,7 +100,7 @@ def _create(records: Records, asked: _Create) -> Told:
 
 def _get(records: Records, asked: _Ref) -> Told:
     model = records.models.model(asked.name)
-    if records.adoption is not None and is_asked_by_code("get_registered_model"):
+    if records.is_asked_by_code("get_registered_model"):
         note_moving("model", model.name)  # its aliases and latest versions are told, too
     return {"registered_model": told(records, model)}
 

@@ -117,8 +117,7 @@ def _create(records: Records, asked: _Create) -> Told:
             parent=parent.id if parent else None, git_commit=tags.get(_COMMIT),
             started_at=asked.start_time * 1000 or clock.now_us(),
         )  # fmt: skip
-    if records.adoption is not None:
-        records.adoption.runs.add(run.id)
+    records.own(run.id)
     return {"run": told(records, [run])[0]}
 
 
@@ -135,8 +134,7 @@ def _get(records: Records, asked: _Ref) -> Told:
 
 def _update(records: Records, asked: _Update) -> Told:
     run = records.open_run(asked.id)
-    if records.adoption is not None:
-        records.adoption.runs.add(run.id)
+    records.own(run.id)
     with records.database.transaction() as tx:
         if asked.run_name:
             records.runs.rename(tx, run.id, asked.run_name)
