@@ -35,7 +35,8 @@ from mainspring.models import (
     register,
 )
 from mainspring.models.onnx_conversion import _name_inputs, attempts
-from mainspring.models.onnx_export import Timing, _crossing
+from mainspring.models.onnx_export import _crossing
+from mainspring.models.onnx_report import Timing
 from mainspring.runs.files import RunFiles
 from mainspring.serving import bind
 from mainspring.testing.plugin import Backend

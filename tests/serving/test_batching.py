@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mainspring.models.signature import Columns
 from mainspring.serving.batching import Batcher
-from mainspring.web.app import RequestError
+from mainspring.web.request_error import RequestError
 
 pytestmark = pytest.mark.one_backend("no store is read")
 SLOW, PLAIN, QUICK = 1.0, 0.001, 0.0

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -26,6 +27,7 @@ from mainspring.store import (
     read_segments,
     records_holding,
     remove_segment,
+    segments,
 )
 from mainspring.testing._writers import numbered
 from mainspring.testing.processes import Child
@@ -256,13 +258,20 @@ def test_a_damaged_record_is_not_given_and_another_one_is(tmp_path: Path) -> Non
 @given(
     st.lists(st.text("abc\0", max_size=6).map(str.encode), max_size=8),
     st.lists(st.text("abc\0", min_size=1, max_size=3).map(str.encode)),
+    st.integers(1, 40),
+    st.integers(0, 12),
 )
-def test_records_that_hold_bytes_are_those_of_reading_them_all(records: list[bytes], any_of: list[bytes]) -> None:
+def test_records_that_hold_bytes_are_those_of_reading_them_all(
+    records: list[bytes], any_of: list[bytes], read_bytes: int, torn: int
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         writer = SegmentWriter(folder)
         writer.append(records)
         writer.close()
         for segment in list_segments(folder):
             whole = [each.record for each in read_segment(folder, segment.name)]
+            with Path(folder, segment.name).open("ab") as file:
+                file.write(b"\x20\0\0\0 abc\0aa a kill"[:torn])
             expected = [each for each in whole if any(one in each for one in any_of)]
-            assert records_holding(folder, segment.name, any_of) == expected
+            with patch.object(segments, "_READ_BYTES", read_bytes):
+                assert records_holding(folder, segment.name, any_of) == expected

@@ -19,9 +19,9 @@ __getattr__, __dir__, __all__ = exports(
         "register_onnx": "mainspring.models.onnx",
         **dict.fromkeys(("allow_pickle", "revoke_pickle"), "mainspring.models.permission"),
         "expect_loadable": "mainspring.models.pickled",
+        **dict.fromkeys(("export_onnx", "load_onnx"), "mainspring.models.onnx_export"),
         **dict.fromkeys(
-            ("OnnxExport", "Timing", "expect_graph", "export_onnx", "find_onnx_export", "load_onnx"),
-            "mainspring.models.onnx_export",
+            ("OnnxExport", "Timing", "expect_graph", "find_onnx_export"), "mainspring.models.onnx_report"
         ),
         "convert_model": "mainspring.models.conversion",
         **dict.fromkeys(("ExportForm", "ModelExport", "export_model"), "mainspring.models.exporting.folder"),

@@ -23,12 +23,12 @@ from mainspring.models.logged import LoggedMetric as LoggedMetric
 from mainspring.models.logged import LoggedModel as LoggedModel
 from mainspring.models.logged import LoggedModelStore as LoggedModelStore
 from mainspring.models.onnx import register_onnx as register_onnx
-from mainspring.models.onnx_export import OnnxExport as OnnxExport
-from mainspring.models.onnx_export import Timing as Timing
-from mainspring.models.onnx_export import expect_graph as expect_graph
 from mainspring.models.onnx_export import export_onnx as export_onnx
-from mainspring.models.onnx_export import find_onnx_export as find_onnx_export
 from mainspring.models.onnx_export import load_onnx as load_onnx
+from mainspring.models.onnx_report import OnnxExport as OnnxExport
+from mainspring.models.onnx_report import Timing as Timing
+from mainspring.models.onnx_report import expect_graph as expect_graph
+from mainspring.models.onnx_report import find_onnx_export as find_onnx_export
 from mainspring.models.permission import allow_pickle as allow_pickle
 from mainspring.models.permission import revoke_pickle as revoke_pickle
 from mainspring.models.pickled import expect_loadable as expect_loadable

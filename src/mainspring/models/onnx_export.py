@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 
 from mainspring import clock
-from mainspring.artifacts.onnx import OnnxCodec, OnnxModel
-from mainspring.errors import CodecError, InvalidError, MainspringError, NotAllowedError, NotFoundError, shorten
+from mainspring.artifacts.onnx import OnnxModel
+from mainspring.errors import CodecError, InvalidError, MainspringError, NotAllowedError, shorten
 from mainspring.ledger import is_replay
 from mainspring.models.onnx_conversion import attempts, is_text
+from mainspring.models.onnx_report import GRAPH, REPORT, OnnxExport, Timing, expect_graph, is_graph
 from mainspring.models.parity import Parity
 from mainspring.models.predictor import Predictor, example_of, inputs_of
 from mainspring.models.probes import probes
@@ -26,41 +27,10 @@ from mainspring.models.version import InputKind, ModelVersion, expect_model, exp
 from mainspring.runs.files import RunFile, RunFiles
 from mainspring.workspace import Workspace, current_workspace
 
-GRAPH, REPORT = "onnx/model.onnx", "onnx/parity.json"
 _MOST_ROWS = 1_000
 _BATCHES = (1, 8, 64, 512, 4_096)
 _CALLS = 3
 _SLOW_S = 0.2
-
-
-class Timing(msgspec.Struct, frozen=True):
-    """The seconds that one call on so many rows took, the best of three, with the records turned into a table."""
-
-    rows: int
-    native_s: float
-    onnx_s: float
-
-
-class OnnxExport(msgspec.Struct, frozen=True):
-    """What was found when a version was held to its graph.
-
-    `form` is what the graph takes, `rows` the number of real rows compared, `probes` that of rows made up besides, and
-    `largest_error` the largest absolute difference of a number in all of them. From `native_faster_from` rows on the model
-    itself answered faster; None if it never did.
-    """
-
-    version: str
-    form: str
-    input_kind: InputKind
-    rows: int
-    rtol: float
-    atol: float
-    largest_error: float
-    size_bytes: int
-    timings: tuple[Timing, ...]
-    native_faster_from: int | None
-    made_at: int
-    probes: int = 0
 
 
 def export_onnx(
@@ -103,15 +73,6 @@ def export_onnx(
     return found
 
 
-def find_onnx_export(version: ModelVersion, workspace: Workspace | None = None) -> OnnxExport | None:
-    """What was found when a version was exported last; None if it never was."""
-    files = RunFiles(workspace or current_workspace())
-    if REPORT not in files.walk(exports_of(version)):
-        return None
-    with files.open(exports_of(version), REPORT) as file:
-        return msgspec.json.decode(file.read(), type=OnnxExport)
-
-
 def load_onnx(version: str | ModelVersion, workspace: Workspace | None = None) -> Predictor:
     """The predictor of the graph of a version, or of a reference's, which needs neither the model's library nor Polars.
 
@@ -122,27 +83,10 @@ def load_onnx(version: str | ModelVersion, workspace: Workspace | None = None) -
     version = version if isinstance(version, ModelVersion) else get_model_version(version, workspace)
     _, signature = expect_model(version)
     kind = expect_graph(version, workspace)
-    if _is_graph(version):
+    if is_graph(version):
         return Predictor.load(version, workspace.blobs)
     with RunFiles(workspace).open(exports_of(version), GRAPH) as file:
         return Predictor(OnnxModel(file.read()), signature, kind)
-
-
-def expect_graph(version: ModelVersion, workspace: Workspace) -> InputKind:
-    """The kind of table that a version's graph takes.
-
-    Raises:
-        NotFoundError: it was never exported, and is no graph itself; the text says how one is made.
-    """
-    found = find_onnx_export(version, workspace)
-    if found is None and not _is_graph(version):
-        hint = f"`mainspring models onnx {version}` makes one, if its library has a converter."
-        raise NotFoundError("ONNX graph of the model version", str(version), hint=hint)
-    return found.input_kind if found and not _is_graph(version) else version.input_kind
-
-
-def _is_graph(version: ModelVersion) -> bool:
-    return version.encoded is not None and version.encoded.codec == OnnxCodec.name
 
 
 def _keep(version: ModelVersion, graph: OnnxModel, found: OnnxExport, workspace: Workspace) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from mainspring.errors import InvalidError, UnsupportedError, WrongTypeError, counted, shorten
 from mainspring.models.records import RecordCheck
 from mainspring.models.rows import RowDecoder
-from mainspring.models.signature import Columns, Output, Problem, Signature
+from mainspring.models.signature import Columns, Output, Problem, Signature, plain
 from mainspring.models.version import InputKind, ModelVersion, expect_model
 from mainspring.store import BlobStore
 from mainspring.workspace import Workspace, current_workspace
@@ -214,12 +214,6 @@ def example_of(version: ModelVersion, blobs: BlobStore) -> list[dict[str, Any]]:
     Where features are read for it, they may hold the columns of a request beside the inputs.
     """
     return [] if version.input_example is None else msgspec.json.decode(blobs.read(version.input_example))
-
-
-def plain(values: Any) -> Sequence[Any]:
-    """A column's values as Python's own, if they are NumPy's."""
-    own: Sequence[Any] = values.tolist() if hasattr(values, "tolist") else values
-    return own
 
 
 def _check_answers(given: Any, shape: tuple[int, ...]) -> None:

@@ -281,3 +281,9 @@ class Signature(msgspec.Struct, frozen=True):
             nan = dtype in FLOATS and bool(series.is_nan().any())
             fields.append(Field(name, dtype, bool(series.null_count()) or nan))
         return cls(tuple(fields), output or Output("number"))
+
+
+def plain(values: Any) -> Sequence[Any]:
+    """A column's values as Python's own, if they are NumPy's."""
+    own: Sequence[Any] = values.tolist() if hasattr(values, "tolist") else values
+    return own

@@ -30,8 +30,9 @@ from mainspring.server.mlflow.routes import ROUTES
 from mainspring.server.mlflow.table import Table
 from mainspring.server.mlflow.wire import read, refusal
 from mainspring.server.token import PREFIX, TokenStore
-from mainspring.web.app import READS, Answer, Request, RequestError, WebApp, borne, encode, unauthenticated
+from mainspring.web.app import READS, Answer, Request, WebApp, borne, encode, unauthenticated
 from mainspring.web.metrics import Counted, Metrics
+from mainspring.web.request_error import RequestError
 from mainspring.workspace import Workspace
 
 _log = logging.getLogger("mainspring.server")

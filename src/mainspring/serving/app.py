@@ -46,8 +46,9 @@ from mainspring.serving.protocols.paths import (
 from mainspring.serving.protocols.records import read_records, write_records
 from mainspring.serving.streaming import Form, StreamedAnswer, Streams, form_of
 from mainspring.streams.wire import time_us
-from mainspring.web.app import JSON, MOST_ENTITIES, READS, Answer, Request, RequestError, WebApp, encode
+from mainspring.web.app import JSON, MOST_ENTITIES, READS, Answer, Request, WebApp, encode
 from mainspring.web.metrics import Counted, Metrics
+from mainspring.web.request_error import RequestError
 from mainspring.workspace import Workspace
 
 _log = logging.getLogger("mainspring.serving")

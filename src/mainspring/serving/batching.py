@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
-from mainspring.models.predictor import Prediction, plain
-from mainspring.models.signature import Columns
-from mainspring.web.app import RequestError
+from mainspring.models.predictor import Prediction
+from mainspring.models.signature import Columns, plain
+from mainspring.web.request_error import RequestError
 
 Answers = list[Prediction]
 Log = Callable[[Sequence[tuple[Any, Answers]]], None]

@@ -7,7 +7,7 @@ import math
 
 from mainspring.errors import ModelAwayError, ModelError
 from mainspring.secrets import redact
-from mainspring.web.app import RequestError
+from mainspring.web.request_error import RequestError
 
 _log = logging.getLogger("mainspring.serving")
 

@@ -11,7 +11,7 @@ from mainspring.secrets import redact
 from mainspring.serving.failures import refusal_of
 from mainspring.serving.online import OnlinePredictor
 from mainspring.serving.predictions.record import Entry
-from mainspring.web.app import RequestError
+from mainspring.web.request_error import RequestError
 
 _RETRY = ((b"retry-after", b"1"),)
 _log = logging.getLogger("mainspring.serving")

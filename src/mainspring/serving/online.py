@@ -17,10 +17,10 @@ from mainspring.artifacts.project import importing_from
 from mainspring.errors import depended_on
 from mainspring.ledger import is_sampled, new_id
 from mainspring.models import Field, ModelVersion, Predictor, Problem, Signature, get_model_version, load_onnx
-from mainspring.models.predictor import Prediction, expect_none, plain
+from mainspring.models.predictor import Prediction, expect_none
 from mainspring.models.records import MOST_PROBLEMS, RecordCheck
 from mainspring.models.rows import RowDecoder
-from mainspring.models.signature import Columns
+from mainspring.models.signature import Columns, plain
 from mainspring.models.version import expect_model
 from mainspring.serving.deferred import DeferredPredictor
 from mainspring.serving.endpoint import Endpoint, expect_inside, used_endpoint

@@ -18,7 +18,8 @@ from mainspring.secrets import redact
 from mainspring.serving.failures import refusal_of
 from mainspring.serving.predictions.ids import ids_from
 from mainspring.serving.predictions.record import Entry
-from mainspring.web.app import RequestError, encode
+from mainspring.web.app import encode
+from mainspring.web.request_error import RequestError
 
 _log = logging.getLogger("mainspring.serving")
 MOST_STREAMS = 32

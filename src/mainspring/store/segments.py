@@ -210,10 +210,8 @@ def read_segment(folder: str | Path, name: str) -> Iterator[SegmentRecord]:
         NotFoundError: there is none, or it was removed.
         StorageError: it is closed and damaged, or can't be read.
     """
-    try:
+    with _expecting(folder, name):
         yield from _records(Path(folder, name), 0)
-    except FileNotFoundError as error:
-        raise NotFoundError("segment", name, hint=f"It is not in {folder}.") from error
 
 
 def last_record(folder: str | Path, name: str, key: Callable[[bytes], str], most: str) -> bytes | None:
@@ -226,16 +224,15 @@ def last_record(folder: str | Path, name: str, key: Callable[[bytes], str], most
         NotFoundError: there is none, or it was removed.
         StorageError: that record is damaged.
     """
-    data = _whole(folder, name)
+    with _expecting(folder, name), _opened(Path(folder, name)) as handle:
+        data = os.pread(handle, os.fstat(handle).st_size, 0)
     starts = _starts(data)
 
-    def record(start: int) -> bytes:
-        return data[start + _HEADER_BYTES : start + _HEADER_BYTES + _header(data, start)[0]]
+    def frame(start: int) -> bytes:
+        return data[start : start + _HEADER_BYTES + _header(data, start)[0]]
 
-    place = bisect_right(starts, most, key=lambda start: key(record(start))) - 1
-    if place < 0:
-        return None
-    return _verified(folder, name, data, starts[place])
+    place = bisect_right(starts, most, key=lambda start: key(frame(start)[_HEADER_BYTES:])) - 1
+    return _verified(folder, name, frame(starts[place]), starts[place]) if place >= 0 else None
 
 
 def records_holding(folder: str | Path, name: str, any_of: Sequence[bytes]) -> list[bytes]:
@@ -245,37 +242,50 @@ def records_holding(folder: str | Path, name: str, any_of: Sequence[bytes]) -> l
         NotFoundError: there is none, or it was removed.
         StorageError: one of them is damaged.
     """
-    data = _whole(folder, name)
-    if not any(each in data for each in any_of):
-        return []
-    starts = _starts(data)
-    found: set[int] = set()
-    for each in any_of:
-        at = data.find(each)
-        while at >= 0:
-            place = bisect_right(starts, at) - 1
-            if place < 0:
-                at = data.find(each, at + 1)
-                continue
-            end = starts[place] + _HEADER_BYTES + _header(data, starts[place])[0]
-            if at + len(each) <= end and at >= starts[place] + _HEADER_BYTES:
-                found.add(starts[place])
-            at = data.find(each, max(at + 1, end if starts[place] in found else 0))
-    return [_verified(folder, name, data, start) for start in sorted(found)]
+    with _expecting(folder, name), _opened(Path(folder, name)) as handle:
+        places = sorted(_places(handle, any_of))
+        data = os.pread(handle, places[-1][1], 0) if places else b""
+        found: list[bytes] = []
+        start = end = len(_MAGIC)
+        is_found = True
+        with suppress(struct.error):  # behind the last frame
+            for place, stop in places:
+                while end <= place:  # from frame to frame, to the one in which it begins
+                    start, is_found = end, False
+                    end += _HEADER_BYTES + _header(data, start)[0]
+                if is_found or place < start + _HEADER_BYTES or stop > end:
+                    continue
+                frame = os.pread(handle, end - start, start)
+                if len(frame) < end - start:  # torn
+                    break
+                found.append(_verified(folder, name, frame, start))
+                is_found = True
+    return found
 
 
-def _whole(folder: str | Path, name: str) -> bytes:
-    try:
-        return Path(folder, name).read_bytes()
-    except FileNotFoundError as error:
-        raise NotFoundError("segment", name, hint=f"It is not in {folder}.") from error
+def _places(handle: int, any_of: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    """Where in a file texts of bytes begin and end."""
+    most = max(map(len, any_of), default=1)
+    buffer = bytearray(_READ_BYTES + most)
+    view = memoryview(buffer)  # memory that is used again: new one costs as much as the search
+    held = offset = 0
+    while count := os.readv(handle, [view[held:]]):
+        size = held + count
+        for each in any_of:
+            at = buffer.find(each, 0, size)
+            while at >= 0:
+                if at + len(each) > held:  # else it was told before
+                    yield offset + at, offset + at + len(each)
+                at = buffer.find(each, at + 1, size)
+        held = min(most - 1, size)
+        buffer[:held] = buffer[size - held : size]
+        offset += size - held
 
 
-def _verified(folder: str | Path, name: str, data: bytes, start: int) -> bytes:
-    """The record of the frame that begins there."""
-    length, digest = _header(data, start)
-    found = data[start + _HEADER_BYTES : start + _HEADER_BYTES + length]
-    if crc32(found, crc32(data[start : start + 4])) != digest:
+def _verified(folder: str | Path, name: str, frame: bytes, start: int) -> bytes:
+    """The record of a frame, which begins there."""
+    found = frame[_HEADER_BYTES:]
+    if crc32(found, crc32(frame[:4])) != _header(frame)[1]:
         raise StorageError(str(Path(folder, name)), f"the segment is damaged at byte {start:,}")
     return found
 
@@ -284,9 +294,7 @@ def _starts(data: bytes) -> list[int]:
     """Where the frames begin that are there whole, by their lengths alone."""
     starts: list[int] = []
     at, put = len(_MAGIC), starts.append
-    with suppress(
-        struct.error
-    ):  # asking for the length of what is behind the end: three times as fast as looking for it
+    with suppress(struct.error):  # of what is behind the end: three times as fast as looking for it
         while True:
             put(at)
             at += _HEADER_BYTES + _header(data, at)[0]
@@ -388,6 +396,15 @@ def _opened(path: Path) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _expecting(folder: str | Path, name: str) -> Iterator[None]:
+    """A file that isn't there is told as a segment that isn't."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFoundError("segment", name, hint=f"It is not in {folder}.") from error
 
 
 def _is_locked(handle: int) -> bool:

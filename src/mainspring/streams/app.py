@@ -12,9 +12,10 @@ from mainspring.secrets import redact
 from mainspring.streams.event import Appended, Event, check_events
 from mainspring.streams.log import EventLog
 from mainspring.streams.wire import DOCUMENTS, LINES, events_of, lines_of, records_of
-from mainspring.web.app import JSON, READS, Answer, Request, RequestError, WebApp, encode
+from mainspring.web.app import JSON, READS, Answer, Request, WebApp, encode
 from mainspring.web.body import read_json
 from mainspring.web.metrics import Counted, Metrics, gauge
+from mainspring.web.request_error import RequestError
 
 _log = logging.getLogger("mainspring.streams")
 _ROUTE = "/events/{stream}"

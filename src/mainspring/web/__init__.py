@@ -8,8 +8,9 @@ from mainspring.lazy import exports
 __getattr__, __dir__, __all__ = exports(
     __name__,
     {
-        **dict.fromkeys(("Answer", "Request", "RequestError", "WebApp"), "mainspring.web.app"),
+        **dict.fromkeys(("Answer", "Request", "WebApp"), "mainspring.web.app"),
         "Metrics": "mainspring.web.metrics",
+        "RequestError": "mainspring.web.request_error",
         "read_json": "mainspring.web.body",
         "serve_app": "mainspring.web.server",
     },

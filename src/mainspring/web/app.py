@@ -22,11 +22,11 @@ import msgspec
 from mainspring.config import is_loopback
 from mainspring.ledger import Actor, new_id
 from mainspring.web.metrics import CONTENT_TYPE, Metrics
+from mainspring.web.request_error import Headers, RequestError
 from mainspring.web.siblings import Siblings
 from mainspring.web.streaming import Parts, Receive, Send, send_parts
 
 Scope = dict[str, Any]
-Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
 READS = b"GET, HEAD"
@@ -41,15 +41,6 @@ _WINDOWS = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 _SENDERS = (b"host", b"origin")
 _LAST = ((b"connection", b"close"),)
 encode = msgspec.json.Encoder().encode
-
-
-class RequestError(Exception):
-    """A request that is not answered as asked: a status, what is wrong, and more to say."""
-
-    def __init__(self, status: int, error: str, headers: Headers = (), **more: Any) -> None:
-        super().__init__(error)
-        self.status, self.headers = status, headers
-        self.body = {"error": error, **more}
 
 
 class Request:

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from mainspring.foreign import read_foreign
-from mainspring.web.app import RequestError
+from mainspring.web.request_error import RequestError
 
 
 def read_json(body: bytes) -> Any:

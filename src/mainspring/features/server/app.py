@@ -33,8 +33,9 @@ from mainspring.features.server.shapes import (
 )
 from mainspring.features.server.writing import materialize_views, push_rows, write_features
 from mainspring.secrets import redact
-from mainspring.web.app import JSON, MOST_ENTITIES, READS, Answer, Request, RequestError, WebApp, encode
+from mainspring.web.app import JSON, MOST_ENTITIES, READS, Answer, Request, WebApp, encode
 from mainspring.web.metrics import Counted, Metrics, counter, gauge
+from mainspring.web.request_error import RequestError
 from mainspring.workspace import Workspace
 
 _log = logging.getLogger("mainspring.features")

@@ -21,8 +21,8 @@ from mainspring import clock
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names
 from mainspring.features.definitions.records import Field
 from mainspring.features.online.vector import Vector
-from mainspring.web.app import RequestError
 from mainspring.web.body import read_json
+from mainspring.web.request_error import RequestError
 
 if TYPE_CHECKING:
     import polars as pl

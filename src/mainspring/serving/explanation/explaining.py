@@ -11,10 +11,9 @@ from mainspring.errors import NotFoundError, listed
 from mainspring.ledger import Node
 from mainspring.models import ModelStore, ModelVersion
 from mainspring.serving.endpoint import EndpointStore
-from mainspring.serving.explanation.attribution import attributed
 from mainspring.serving.explanation.origin import Origin, datasets_of, run_of, sources_of, walked
 from mainspring.serving.explanation.reads import features_read
-from mainspring.serving.explanation.record import Binding, Explanation, ReadView, UsedDataset
+from mainspring.serving.explanation.record import Attribution, Binding, Explanation, ReadView, UsedDataset
 from mainspring.serving.feedback.joining import labels_of_row
 from mainspring.serving.predictions import get_prediction
 from mainspring.workspace import Workspace, current_workspace
@@ -55,8 +54,14 @@ def explain(prediction_id: str, *, attribution: bool = False, workspace: Workspa
         features_at=row["features_at"], features=tuple(features), views=tuple(views), datasets=tuple(datasets),
         sources=tuple(sources_of(origin)), nodes=tuple(origin.nodes.values()), edges=tuple(origin.edges),
         removed=origin.removed, gaps=tuple(gaps),
-        attribution=attributed(row, datasets, workspace) if attribution else None,
+        attribution=_attributed(row, datasets, workspace) if attribution else None,
     )  # fmt: skip
+
+
+def _attributed(row: dict[str, Any], datasets: list[UsedDataset], workspace: Workspace) -> Attribution:
+    from mainspring.serving.explanation.attribution import attributed  # imports what a model runs with
+
+    return attributed(row, datasets, workspace)
 
 
 def _binding(row: dict[str, Any], workspace: Workspace) -> Binding | None:

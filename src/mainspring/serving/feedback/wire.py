@@ -8,8 +8,9 @@ import msgspec
 
 from mainspring.serving.feedback.intake import Taken
 from mainspring.streams.wire import LINES, lines_of
-from mainspring.web.app import JSON, RequestError
+from mainspring.web.app import JSON
 from mainspring.web.body import read_json
+from mainspring.web.request_error import RequestError
 
 _FORMS = '{"labels": [{"prediction": ..., "label": ...}]}, a list of labels, or one'
 

@@ -23,7 +23,7 @@ from mainspring.serving.predictions.frames import SCHEMA, frame_of, types_of
 from mainspring.serving.predictions.ids import id_at, time_of, writer_of
 from mainspring.serving.predictions.log import predictions_folder
 from mainspring.serving.predictions.record import LOADTEST, Head, Logged, decode
-from mainspring.store import last_record, list_segments, read_segment
+from mainspring.store import last_record, list_segments, read_segment, records_holding
 from mainspring.workspace import Workspace, current_workspace
 
 _head = msgspec.msgpack.Decoder(Head).decode
@@ -136,11 +136,21 @@ def _in_segments(folder: Path, writer: str, prediction_id: str) -> Logged | None
 
 
 def _in_segment(folder: Path, name: str, prediction_id: str) -> Logged | None:
-    with suppress(NotFoundError, StorageError, msgspec.MsgspecError):  # what is damaged says so below
-        data = last_record(folder, name, lambda data: _head(data).id, prediction_id)
-        if data is not None and _holds(_head(data), prediction_id):
-            return decode(data)
-    return next((decode(data) for data in _records(folder, name) if _holds(_head(data), prediction_id)), None)
+    likely = _likely(folder, name, prediction_id)
+    return next((decode(data) for data in likely if _holds(_head(data), prediction_id)), None)
+
+
+def _likely(folder: Path, name: str, prediction_id: str) -> Iterator[bytes]:
+    """The records of a segment that may hold an id, the likeliest first: one of a single row names it; another is the last
+    that begins before it; in a damaged segment it may be any, and what is damaged says so.
+    """
+    with suppress(NotFoundError, StorageError):
+        yield from records_holding(folder, name, [prediction_id.encode()])
+    with suppress(NotFoundError, StorageError, msgspec.MsgspecError):
+        last = last_record(folder, name, lambda data: _head(data).id, prediction_id)
+        if last is not None:
+            yield last
+    yield from _records(folder, name)
 
 
 def _holds(head: Head, prediction_id: str) -> bool:

@@ -23,7 +23,7 @@ from mainspring.secrets import redact
 from mainspring.serving.predictions.ids import PredictionIds
 from mainspring.serving.predictions.record import Entry, Source, records_of
 from mainspring.store import SegmentWriter
-from mainspring.web.app import RequestError
+from mainspring.web.request_error import RequestError
 from mainspring.workspace import Workspace
 
 FOLDER = "predictions"

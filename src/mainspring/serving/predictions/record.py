@@ -12,8 +12,7 @@ import msgspec
 
 from mainspring.errors import WrongTypeError
 from mainspring.ledger import sample_limit
-from mainspring.models.predictor import plain
-from mainspring.models.signature import Columns
+from mainspring.models.signature import Columns, plain
 from mainspring.serving.endpoint import Endpoint
 from mainspring.serving.predictions.ids import id_at
 from mainspring.store.segments import LARGEST_RECORD_BYTES

@@ -18,7 +18,8 @@ from mainspring.models.records import MOST_PROBLEMS
 from mainspring.models.signature import FLOATS, INTEGERS, Columns
 from mainspring.serving.protocols.call import Call, Outcome
 from mainspring.serving.protocols.tensors import Array, Parameters, Tensor, TensorError, array_of, packed, split, told
-from mainspring.web.app import Answer, RequestError, encode
+from mainspring.web.app import Answer, encode
+from mainspring.web.request_error import RequestError
 
 HEADER_LENGTH = b"inference-header-content-length"
 BINARY = b"application/octet-stream"

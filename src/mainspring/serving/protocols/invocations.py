@@ -15,8 +15,9 @@ from mainspring.errors import article, shorten
 from mainspring.models import Problem, Signature
 from mainspring.models.signature import FLOATS, INTEGERS, Columns
 from mainspring.serving.protocols.call import Call, Outcome
-from mainspring.web.app import JSON, Answer, RequestError, encode
+from mainspring.web.app import JSON, Answer, encode
 from mainspring.web.body import read_json
+from mainspring.web.request_error import RequestError
 
 CSV = b"text/csv"
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")

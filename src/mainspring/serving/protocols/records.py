@@ -7,8 +7,9 @@ from typing import Any
 from mainspring.serving.online import OnlinePredictor
 from mainspring.serving.predictions.ids import ids_from
 from mainspring.serving.protocols.call import Call, Outcome
-from mainspring.web.app import Answer, RequestError, encode
+from mainspring.web.app import Answer, encode
 from mainspring.web.body import read_json
+from mainspring.web.request_error import RequestError
 
 _FORMS = 'Expected {"records": [{...}]}, a list of records, or one record.'
 

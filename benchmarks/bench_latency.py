@@ -1,0 +1,55 @@
+"""p99 of predictions over HTTP under load, with the log, against that of a raw ASGI echo on uvicorn under the same driver.
+
+Requests of one row, open-loop at fixed rates over 16 connections, by the driver of `mainspring loadtest`, which runs on the
+same cores. The servers take turns, and the median of five rounds counts. Budget: 3 times the echo's. `--small` runs briefly.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from bench_servers import COLUMNS, CONNECTIONS, Case, own, running
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from mainspring.serving.loadtest import Step, Target, load_test
+
+RATES = (400, 1_000, 2_000)
+BUDGET = 3
+
+
+def main() -> None:
+    """Print milliseconds by rate and server, and how many times the echo's."""
+    rounds, duration_s = (1, 0.2) if "--small" in sys.argv else (5, 5.0)
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(2_000, COLUMNS))
+    model = HistGradientBoostingClassifier(max_iter=50, random_state=0).fit(rows, rows[:, 0] > 0)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
+        place = Path(folder)
+        cases = [(case, servers.enter_context(running(case, place))[0]) for case in own(place, model, rows)]
+        for rate in RATES:
+            taken = [[p99_ms(case, port, Step(rate, duration_s)) for case, port in cases] for _ in range(rounds)]
+            floor, *ours = [median(each) for each in zip(*taken, strict=True)]
+            print(f"{rate:,} requests a second: echo p99 {floor:.2f} ms", end="")
+            for (case, _), took in zip(cases[1:], ours, strict=True):
+                print(f", {case.name} {took:.2f} ms, {took / floor:.2f} x (budget {BUDGET})", end="")
+            print(flush=True)
+
+
+def p99_ms(case: Case, port: int, step: Step) -> float:
+    """The p99 of a step, of which every request is answered well."""
+    target = Target("127.0.0.1", port, tls=False, endpoint="", path=case.path)
+    head = target.head(case.path, len(case.body), b"Content-Type: application/json\r\n")
+    report = load_test(target, [head + case.body], [step], connections=CONNECTIONS)
+    (measured,) = report.steps
+    if measured.errors_share:
+        raise SystemExit(f"{case.name}: {measured.outcomes}")
+    return measured.quantiles_s["p99"] * 1e3
+
+
+if __name__ == "__main__":
+    main()
