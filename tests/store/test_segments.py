@@ -255,6 +255,19 @@ def test_a_damaged_record_is_not_given_and_another_one_is(tmp_path: Path) -> Non
         last_record(tmp_path, "0" * 16 + "-00000000.segment", bytes.decode, "b")
 
 
+def test_a_length_that_no_writer_writes_is_damage_and_no_torn_tail(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path)
+    writer.append([b"a", b"needle", b"c"])
+    writer.close()
+    path = only_file(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[20:21], data[17:20] = b"\xff", b"\0\0\0"
+    path.write_bytes(data)
+    assert records_holding(tmp_path, path.name, [b"needle"]) == []
+    with pytest.raises(StorageError, match="damaged at byte 17"):
+        records(tmp_path)
+
+
 @given(
     st.lists(st.text("abc\0", max_size=6).map(str.encode), max_size=8),
     st.lists(st.text("abc\0", min_size=1, max_size=3).map(str.encode)),

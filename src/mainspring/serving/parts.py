@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
-from mainspring.errors import NotFoundError
+from mainspring.errors import NotFoundError, StorageError
 from mainspring.store import Database, Leases, Transaction, list_segments, read_segment, records_holding, remove_segment
 from mainspring.store.own_work import at_own_work
 from mainspring.workspace import Workspace
@@ -89,18 +89,23 @@ def compact_segments(
 
     Raises:
         ConflictError: another process of this machine compacts them.
-        StorageError: a segment is damaged, or the blob store can't be written.
+        StorageError: a segment is damaged, or the blob store can't be written; the other segments are compacted.
     """
     leases = Leases(workspace.database)
     lease = leases.claim(f"{folder.name}/{workspace.owner.split(':')[0]}/{folder}", workspace.owner, _LEASE_S)
     segments = parts = rows = 0
+    damaged: list[StorageError] = []
     try:
         for segment in list_segments(folder):
             if segment.live:
                 continue
             if not store.is_compacted(segment.name):
                 leases.heartbeat(lease)
-                made = parts_of((each.record for each in read_segment(folder, segment.name)), segment.name)
+                try:
+                    made = parts_of((each.record for each in read_segment(folder, segment.name)), segment.name)
+                except StorageError as error:  # it stays, and holds up no other
+                    damaged.append(error)
+                    continue
                 with workspace.database.transaction() as tx:
                     leases.check(tx, lease)
                     for part in made:
@@ -110,6 +115,8 @@ def compact_segments(
                 remove_segment(folder, segment.name)
     finally:
         leases.release(lease)
+    if damaged:
+        raise damaged[0]
     return Compacted(segments, parts, rows)
 
 

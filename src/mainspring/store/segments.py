@@ -35,6 +35,7 @@ _NAME = re.compile(r"[a-z0-9_]{0,40}")
 _FILE = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}(-[a-z0-9_]+)?\.segment")
 _SIZE_BYTES = 64 << 20
 LARGEST_RECORD_BYTES = 16 << 20
+_LARGEST_FRAME_BYTES = _HEADER_BYTES + LARGEST_RECORD_BYTES
 _READ_BYTES = 1 << 20
 _ABANDONED_S = 3600.0
 
@@ -255,8 +256,8 @@ def records_holding(folder: str | Path, name: str, any_of: Sequence[bytes]) -> l
                     end += _HEADER_BYTES + _header(data, start)[0]
                 if is_found or place < start + _HEADER_BYTES or stop > end:
                     continue
-                frame = os.pread(handle, end - start, start)
-                if len(frame) < end - start:  # torn
+                frame = os.pread(handle, min(end - start, _LARGEST_FRAME_BYTES), start)
+                if len(frame) < end - start:  # torn, or its length is damaged
                     break
                 found.append(_verified(folder, name, frame, start))
                 is_found = True
@@ -349,15 +350,18 @@ def _more(handle: int, offset: int, held: bytes) -> bytes:
     """At least the whole frame at an offset of a file, as far as it is there; `held` are the first of its bytes."""
     data = held + os.pread(handle, _READ_BYTES, offset + len(held))
     wanted = _HEADER_BYTES + int.from_bytes(data[:4], "little") if len(data) >= _HEADER_BYTES else 0
-    if len(data) < wanted <= _HEADER_BYTES + LARGEST_RECORD_BYTES:
+    if len(data) < wanted <= _LARGEST_FRAME_BYTES:
         data += os.pread(handle, wanted - len(data), offset + len(data))
     return data
 
 
 def _check_tail(path: Path, tail: bytes, offset: int) -> None:
-    """Refuse what no kill leaves: a frame that is whole, but for its digest. A lost machine may leave zeros."""
-    whole = len(tail) >= _HEADER_BYTES and len(tail) >= _HEADER_BYTES + int.from_bytes(tail[:4], "little")
-    if whole and tail.strip(b"\0"):
+    """Refuse what no kill leaves: a frame that is whole but for its digest, or longer than any. A lost machine leaves zeros."""
+    frame_bytes = (
+        _HEADER_BYTES + int.from_bytes(tail[:4], "little") if len(tail) >= _HEADER_BYTES else _LARGEST_FRAME_BYTES
+    )
+    is_torn = len(tail) < frame_bytes <= _LARGEST_FRAME_BYTES
+    if not is_torn and tail.strip(b"\0"):
         raise StorageError(
             str(path), f"the segment is damaged at byte {offset:,}", "What stands before it can be read."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,16 +46,20 @@ class Logs(SimpleNamespace):
     writers: list[PredictionLog]
 
 
-@pytest.fixture
-def logs(workspace: Workspace) -> Iterator[Logs]:
+def registered() -> None:
+    """A model, and two endpoints that serve it."""
     from sklearn.linear_model import LinearRegression
 
     signature = Signature((Field("x", "i64", nullable=True), Field("who", "str")), Output("number"))
     register(LinearRegression(), "m", signature=signature, input_kind="records")
-    sources = []
     for name in ("one", "two"):
         bind(name, f"m@{name}", version="m/1")
-        sources.append(Source(get_endpoint(name)))
+
+
+@pytest.fixture
+def logs(workspace: Workspace) -> Iterator[Logs]:
+    registered()
+    sources = [Source(get_endpoint(name)) for name in ("one", "two")]
     writers = [PredictionLog(predictions_folder(workspace)) for _ in range(3)]
     ids: list[str] = []
     for number in range(90):
@@ -177,6 +182,65 @@ def test_one_is_found_in_a_damaged_segment_and_what_is_damaged_says_so(workspace
     assert find_prediction(own[0]) is not None
     with pytest.raises(StorageError, match="damaged"):
         [find_prediction(each) for each in own]
+
+
+def test_one_is_found_though_another_record_holds_no_text_where_its_id_is(workspace: Workspace) -> None:
+    registered()
+    writer = PredictionLog(predictions_folder(workspace))
+    ids = [written(writer, rows) for rows in (2, 2, 2, 1)]
+    writer.close()
+    (segment,) = list_segments(predictions_folder(workspace))
+    path = predictions_folder(workspace) / segment.name
+    path.write_bytes(path.read_bytes().replace(ids[2].encode(), b"\xff" + ids[2].encode()[1:]))
+    for first in ids[:2]:
+        assert find_prediction(id_at(first, 1)) is not None
+    with pytest.raises(StorageError, match="damaged"):
+        find_prediction(id_at(ids[2], 1))
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_one_is_found_though_the_clock_was_set_back(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, is_compacted: bool
+) -> None:
+    registered()
+    writer = PredictionLog(predictions_folder(workspace))
+    ids = [written(writer, rows) for rows in (1, 3, 1)]
+    for hours in (1, 2):
+        writer.close()
+        now = time.time_ns() - hours * 3_600_000_000_000
+        monkeypatch.setattr(time, "time_ns", lambda now=now: now)
+        ids += [written(writer, rows) for rows in (1, 3, 1)]
+        monkeypatch.undo()
+    writer.close()
+    if is_compacted:
+        compact_predictions()
+    every = [one for first, rows in zip(ids, (1, 3, 1) * 3, strict=True) for one in ids_from(first, rows)]
+    assert [one for one in every if find_prediction(one) is None] == []
+    assert find_prediction(id_at(ids[-1], 1)) is None
+
+
+def test_a_segment_that_is_damaged_where_it_begins_holds_up_no_other(workspace: Workspace) -> None:
+    registered()
+    writer, ids = PredictionLog(predictions_folder(workspace)), []
+    for _ in range(3):
+        ids.append(written(writer, 2))
+        writer.close()
+    path = predictions_folder(workspace) / list_segments(predictions_folder(workspace))[1].name
+    path.write_bytes(path.read_bytes()[:-1] + b"\xff")
+    for _ in range(2):
+        assert [find_prediction(ids[place]) is not None for place in (0, 2)] == [True, True]
+        with pytest.raises(StorageError, match=f"{path.name}: the segment is damaged"):
+            find_prediction(ids[1])
+        with pytest.raises(StorageError, match=f"{path.name}: the segment is damaged"):
+            compact_predictions()
+    assert [each.name for each in list_segments(predictions_folder(workspace))] == [path.name]
+
+
+def written(writer: PredictionLog, rows: int) -> str:
+    """The id of the first of so many rows, logged together."""
+    entry = Entry("", "", 0.0, {"x": [*range(rows)], "who": ["w"] * rows}, rows)
+    writer.write(Source(get_endpoint("one")), [(entry, [5.0] * rows)])
+    return entry.first
 
 
 def test_a_span_is_the_rows_between_its_instants(workspace: Workspace, logs: Logs) -> None:

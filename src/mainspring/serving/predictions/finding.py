@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +37,7 @@ def find_prediction(prediction_id: str, workspace: Workspace | None = None) -> d
         StorageError: the log can't be read.
     """
     workspace = workspace or current_workspace()
-    writer = writer_of(prediction_id)
-    record = _in_segments(predictions_folder(workspace), writer, prediction_id)
-    if record is not None:
-        frames = [frame_of([record], types_of(record.version, workspace)).lazy()]
-    else:
-        parts = PredictionParts(workspace.database).holding(writer, prediction_id)
-        frames = [scan_part(part, workspace) for part in parts]
-    for frame in frames:
+    for frame in _frames(prediction_id, workspace):
         found = frame.filter(pl.col("id") == prediction_id).collect()
         if found.height:
             return found.row(0, named=True)
@@ -125,19 +116,40 @@ def scan_predictions(
     return pl.concat(frames, how="diagonal_relaxed").filter(at >= since_us, at < until_us, is_asked)
 
 
-def _in_segments(folder: Path, writer: str, prediction_id: str) -> Logged | None:
-    """The record that holds an id, in a writer's segments: these, and the records of each, are in the order of ids."""
-    begun = []
+def _frames(prediction_id: str, workspace: Workspace) -> Iterator[pl.LazyFrame]:
+    """Rows among which an id may be, the likeliest first; segments that are damaged where they begin last, and they say so."""
+    folder, writer = predictions_folder(workspace), writer_of(prediction_id)
+    likely, damaged = _segments(folder, writer, prediction_id)
+    yield from _in_segments(folder, likely, prediction_id, workspace)
+    yield from (
+        scan_part(part, workspace) for part in PredictionParts(workspace.database).holding(writer, prediction_id)
+    )
+    yield from _in_segments(folder, damaged, prediction_id, workspace)
+
+
+def _segments(folder: Path, writer: str, prediction_id: str) -> tuple[list[str], list[str]]:
+    """Of a writer's segments the one in which an id would be, and those of which that can't be told."""
+    begun, damaged = [], []
     for segment in list_segments(folder):
         if segment.name.endswith(f"-{writer}.segment"):
-            begun += [(_head(data).id, segment.name) for data in islice(_records(folder, segment.name), 1)]
-    place = bisect_right(begun, prediction_id, key=itemgetter(0)) - 1
-    return _in_segment(folder, begun[place][1], prediction_id) if place >= 0 else None
+            try:
+                begun += [(_head(data).id, segment.name) for data in islice(_records(folder, segment.name), 1)]
+            except StorageError:
+                damaged.append(segment.name)
+    begun.sort()  # a clock that is set back changes the order of names, and not that of ids
+    return [name for first, name in begun if first <= prediction_id][-1:], damaged
 
 
-def _in_segment(folder: Path, name: str, prediction_id: str) -> Logged | None:
-    likely = _likely(folder, name, prediction_id)
-    return next((decode(data) for data in likely if _holds(_head(data), prediction_id)), None)
+def _in_segments(
+    folder: Path, names: Sequence[str], prediction_id: str, workspace: Workspace
+) -> Iterator[pl.LazyFrame]:
+    """The rows of the records of segments that hold an id."""
+    for name in names:
+        likely = _likely(folder, name, prediction_id)
+        data = next((data for data in likely if _holds(_head(data), prediction_id)), None)
+        if data is not None:
+            record = decode(data)
+            yield frame_of([record], types_of(record.version, workspace)).lazy()
 
 
 def _likely(folder: Path, name: str, prediction_id: str) -> Iterator[bytes]:
@@ -146,7 +158,9 @@ def _likely(folder: Path, name: str, prediction_id: str) -> Iterator[bytes]:
     """
     with suppress(NotFoundError, StorageError):
         yield from records_holding(folder, name, [prediction_id.encode()])
-    with suppress(NotFoundError, StorageError, msgspec.MsgspecError):
+    with suppress(
+        NotFoundError, StorageError, msgspec.MsgspecError, UnicodeDecodeError
+    ):  # what `key` is given may be damaged
         last = last_record(folder, name, lambda data: _head(data).id, prediction_id)
         if last is not None:
             yield last
