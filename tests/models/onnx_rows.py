@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,12 @@ def records_of(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 def answers_alike(
     model: Any, output: Output, target: Any, *, holes: bool = False, forms: Sequence[str] = DOUBLES,
-    short: Sequence[str] = (),
+    short: Sequence[str] = (), sizes: Sequence[int] = (1, 2, 3, 7),
 ) -> None:  # fmt: skip
-    """Fit, export by five rows and probes, and compare rows that the export never saw; `short` columns are of 32 bits."""
+    """Fit, export by five rows and probes, and compare rows that the export never saw; `short` columns are of 32 bits.
+
+    Asked about in parts of these `sizes`, the graph's answers are the same bits.
+    """
     given = table(0, holes=holes).astype(dict.fromkeys(short, np.float32))
     columns = given.columns if hasattr(model, "steps") and hasattr(model[0], "transformers") else NUMBERS
     with threadpool_limits(1):
@@ -55,8 +59,12 @@ def answers_alike(
         assert error < 1e-6
         fresh = records_of(table(1, holes=holes)[columns])
         expected = native(fresh)
-    again = Parity(fresh, expected, 0, 1e-5, 1e-6)
-    assert again.off(Predictor(graph, native.signature, kind)(fresh))[1] is None
+    again, answer = Parity(fresh, expected, 0, 1e-5, 1e-6), Predictor(graph, native.signature, kind)
+    whole = answer(fresh)
+    assert again.off(whole)[1] is None
+    for size in sizes:
+        parts = [answer(fresh[start : start + size]) for start in range(0, len(fresh), size)]
+        assert [*chain(*parts)] == whole, f"asked {size} at once, other bits"
 
 
 def scores() -> Any:

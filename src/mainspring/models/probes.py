@@ -24,6 +24,7 @@ _STEPS = 80  # halvings until doubles are neighbours
 _FAR = 1_000
 _MOST_REFUSALS = 300
 _EDGE = 1e-9  # what is rounded to 32 bits is sixty times as far off
+_SHORT_EDGE = 1e-5  # of a model that adds in 32 bits, whose last bits these are
 _WORDS = 12  # of a text that is made up
 _UNKNOWN = ("never seen before", "", "0", "Ünknown")
 
@@ -36,7 +37,7 @@ def probes(model: Any, native: Predictor, real: Sequence[Row], seed: int = 0) ->
     with _one_thread():
         usual = _usual(makers, _ROWS, random)
         rows, answers = answered(native, usual)
-        jumps = list(_beside_jumps(native, rows, answers, random))
+        jumps = list(_beside_jumps(native, rows, answers, random, _SHORT_EDGE if _is_short(model) else _EDGE))
         for more in (*_rare(native.signature, makers, usual, _OTHERS, random), jumps):
             kept, said = answered(native, more)
             rows, answers = rows + kept, answers + said
@@ -195,7 +196,17 @@ def _mixed(texts: Sequence[str], random: Random) -> list[str]:
     return [text.upper() if place % 4 == 0 else text for place, text in enumerate(made)]
 
 
-def _beside_jumps(native: Predictor, rows: list[Row], answers: list[Prediction], random: Random) -> Iterator[Row]:
+def _is_short(model: Any) -> bool:
+    """Whether it is a module of PyTorch with numbers of less than 64 bits."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(model, torch.nn.Module):
+        return False
+    return any(each.is_floating_point() and each.itemsize < 8 for each in model.parameters())
+
+
+def _beside_jumps(
+    native: Predictor, rows: list[Row], answers: list[Prediction], random: Random, edge: float = _EDGE
+) -> Iterator[Row]:
     """Rows on both sides of where the answer jumps along one column: the splits of trees, back in the model's inputs.
 
     Of two rows that differ in one column and in the answer, the interval is narrowed until its ends are neighbours. Of
@@ -217,7 +228,7 @@ def _beside_jumps(native: Predictor, rows: list[Row], answers: list[Prediction],
     ends, is_number = _narrowed(native, apart), isinstance(answers[0], float | dict)
     for (row, field, _, _), (one, other) in zip(apart, ends, strict=True):
         for value in (*beside(one), *beside(other)) if field.dtype in FLOATS else (one, other):
-            if is_number or field.dtype in INTEGERS or abs(value - one) > _EDGE * max(abs(value), 1.0):
+            if is_number or field.dtype in INTEGERS or abs(value - one) > edge * max(abs(value), 1.0):
                 yield row | {field.name: value}
 
 
