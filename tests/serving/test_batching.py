@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from mainspring.web.request_error import RequestError
 
 pytestmark = pytest.mark.one_backend("no store is read")
 SLOW, PLAIN, QUICK = 1.0, 0.001, 0.0
+LIMIT_S, TICK_S = 2.0, 0.25
 
 
 class Model:
@@ -148,6 +150,223 @@ def test_a_model_that_hangs_is_given_up_and_another_thread_answers() -> None:
         assert await found.answer({"x": [4]}, 1) == [8]
         hung.set()
         found.close()
+
+    asyncio.run(ask())
+
+
+class Held:
+    """A model that answers what it is asked when it is let, each thread that asks it for itself; a 13 makes it raise.
+
+    `asked` is when it was asked what, by the `clock` that batches go by.
+    """
+
+    def __init__(self) -> None:
+        self.clock = 0.0
+        self.asked: list[tuple[float, list[int]]] = []
+        self.is_hanging: list[threading.Event] = []
+
+    def __call__(self, columns: Columns, _: int) -> list[Any]:
+        goes_on = threading.Event()
+        self.is_hanging.append(goes_on)
+        self.asked.append((self.clock, [*columns["x"]]))
+        goes_on.wait(10)
+        self.is_hanging.remove(goes_on)
+        if 13 in columns["x"]:
+            raise ValueError("unlucky")
+        return [2 * value for value in columns["x"]]
+
+    async def settled(self, found: Batcher, hang: int = 0) -> None:
+        """Once all is done that can be done before it answers, while so many threads hang besides."""
+        for _ in range(4):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            while any(each.is_set() for each in self.is_hanging):
+                await asyncio.sleep(0)
+            while not (found.is_idle or len(self.is_hanging) > hang) or found.stuck != hang:
+                await asyncio.sleep(0)
+
+    def go_on(self, place: int = -1) -> None:
+        """Answer what was asked, last if no other is said."""
+        self.is_hanging[place].set()
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+    model = Held()
+    monkeypatch.setattr("mainspring.serving.batching.time", SimpleNamespace(monotonic=lambda: model.clock))
+    yield model
+    for each in [*model.is_hanging]:
+        each.set()
+
+
+@given(
+    bursts=st.lists(st.integers(0, 5), min_size=1, max_size=12),
+    call_ticks=st.integers(1, 7),
+    most_rows=st.integers(1, 4),
+    unlucky=st.booleans(),
+    isolated=st.booleans(),
+)
+def test_a_slow_model_under_bursts_is_not_taken_for_one_that_hangs(
+    bursts: list[int], call_ticks: int, most_rows: int, unlucky: bool, isolated: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        model, ended = Held(), list[float]()
+        patch.setattr("mainspring.serving.batching.time", SimpleNamespace(monotonic=lambda: model.clock))
+        came: dict[int, float] = {}
+        told: dict[int, int] = {}
+        waited_s: dict[int, float] = {}
+
+        async def ask(found: Batcher, number: int) -> None:
+            came[number] = model.clock
+            try:
+                assert await found.answer({"x": [number]}, 1) == [2 * number]
+            except RequestError as refused:
+                told[number] = refused.status
+                waited_s[number] = model.clock - came[number]
+            except ValueError:
+                told[number] = 13
+            else:
+                told[number] = 200
+            assert model.clock - came[number] <= LIMIT_S + TICK_S
+
+        def end(after_s: float) -> bool:
+            ended.append(after_s)
+            return True
+
+        async def go() -> None:
+            found = batcher(model, SLOW, timeout_s=LIMIT_S, most_rows=most_rows, give_up=end if isolated else None)
+            numbers, tasks, left = iter(range(12 if unlucky else 100, 1000)), [], [*bursts]
+            while left or not found.is_idle:
+                calls = left.pop(0) if left else 0
+                tasks += [asyncio.create_task(ask(found, next(numbers))) for _ in range(calls)]
+                await model.settled(found)
+                if model.is_hanging and model.clock - model.asked[-1][0] >= call_ticks * TICK_S:
+                    model.go_on()
+                    await model.settled(found)
+                found.end_overdue()
+                await model.settled(found)
+                model.clock += TICK_S
+            await asyncio.gather(*tasks)
+            assert (found.stuck, found.given_up, ended) == (0, 0, [])
+            assert found._rows_waiting == found._weight_waiting == 0
+            found.close()
+
+        asyncio.run(go())
+        assert {each: number for each, number in told.items() if number == 13} in ({}, {13: 13})
+        assert {*told.values()} <= {200, 504, 13}
+        assert all(each > LIMIT_S for each in waited_s.values())
+        assert all(
+            at - min(came[each] for each in each_of) <= LIMIT_S for at, each_of in model.asked if len(each_of) > 1
+        )
+        assert all(at - came[number] <= LIMIT_S + TICK_S for at, each_of in model.asked for number in each_of)
+
+
+def test_a_thread_that_hangs_is_found_in_time_and_one_that_comes_back_is_not_held_against_the_model(held: Held) -> None:
+    async def ask() -> None:
+        found = batcher(held, SLOW, timeout_s=LIMIT_S, most_rows=1)
+        first, second, third = (asyncio.create_task(found.answer({"x": [each]}, 1)) for each in (1, 2, 3))
+        await held.settled(found)
+        held.clock = 1.5
+        held.go_on()
+        assert await first == [2]
+        await held.settled(found)
+        held.clock = 2.25
+        found.end_overdue()
+        with pytest.raises(RequestError, match=r"did not answer within 2 s, for 1\.5 s of which the request waited"):
+            await second
+        with pytest.raises(RequestError, match=r"waited for 2 s, behind 1 other, and was not begun"):
+            await third
+        assert (found.stuck, found.given_up) == (0, 0)
+        for hang in (1, 2, 3):
+            held.clock += LIMIT_S + TICK_S
+            found.end_overdue()
+            task = asyncio.create_task(found.answer({"x": [4]}, 1))
+            await held.settled(found, hang)
+            assert (found.stuck, found.given_up, found.is_healthy) == (hang, hang, hang < 3)
+        held.go_on()  # the one that does not hang
+        assert await task == [8]
+        held.go_on(0)
+        await held.settled(found, 2)
+        assert (found.stuck, found.given_up, found.is_healthy) == (2, 3, True)
+        assert held.asked == [(0.0, [1]), (1.5, [2]), (4.5, [4]), (6.75, [4]), (9.0, [4])]
+
+    asyncio.run(ask())
+
+
+def test_the_process_of_a_model_is_given_up_if_one_call_takes_too_long(held: Held) -> None:
+    ended: list[float] = []
+
+    def end(after_s: float) -> bool:
+        ended.append(after_s)
+        held.go_on()
+        return True
+
+    async def ask() -> None:
+        found = batcher(held, SLOW, timeout_s=LIMIT_S, most_rows=1, give_up=end)
+        tasks = [asyncio.create_task(found.answer({"x": [each]}, 1)) for each in (1, 2)]
+        await held.settled(found)
+        held.clock = 1.0
+        held.go_on()
+        assert await tasks[0] == [2]
+        await held.settled(found)
+        for held.clock in (2.25, 3.0):
+            found.end_overdue()
+            assert (tasks[1].cancelling(), ended) == (0, [])
+        held.clock = 3.25
+        found.end_overdue()
+        await held.settled(found)
+        assert (found.is_idle, found.stuck, ended) == (True, 0, [LIMIT_S])
+        with pytest.raises(RequestError, match="the request waited"):
+            await tasks[1]
+
+    asyncio.run(ask())
+
+
+def test_what_was_given_up_while_it_waited_makes_room_and_what_is_refused_comes_when_there_is_some(held: Held) -> None:
+    async def ask() -> None:
+        found = batcher(held, SLOW, timeout_s=LIMIT_S, most_rows=1, most_waiting=4)
+        begun = asyncio.create_task(found.answer({"x": [0]}, 1))
+        await held.settled(found)
+        held.clock = 1.0
+        tasks = [asyncio.create_task(found.answer({"x": [each]}, 1)) for each in range(1, 6)]
+        await held.settled(found)
+        held.clock = 1.5
+        held.go_on()
+        assert await begun == [0]
+        await held.settled(found)
+        held.clock = 2.5
+        tasks += [asyncio.create_task(found.answer({"x": [each]}, 1)) for each in (6, 7)]
+        await held.settled(found)
+        with pytest.raises(RequestError, match="Send it later") as refused:
+            await tasks[-1]
+        assert dict(refused.value.headers)[b"retry-after"] == b"2"  # not the six that four batches take
+        held.clock = 3.25
+        found.end_overdue()
+        tasks.append(asyncio.create_task(found.answer({"x": [8]}, 1)))
+        await held.settled(found)
+        assert [task.done() for task in tasks] == [True, True, True, True, True, False, True, False]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(ask())
+
+
+def test_a_batch_that_failed_is_not_asked_again_for_those_who_left(held: Held) -> None:
+    async def ask() -> None:
+        found = batcher(held, SLOW, timeout_s=LIMIT_S)
+        tasks = [asyncio.create_task(found.answer({"x": [each]}, 1)) for each in (13, 2, 3)]
+        await held.settled(found)
+        tasks[1].cancel()
+        await asyncio.sleep(0)
+        for held.clock in (1.5, 3.0):
+            held.go_on()
+            await held.settled(found)
+            found.end_overdue()
+        await held.settled(found)
+        assert (held.asked, found.given_up) == ([(0.0, [13, 2, 3]), (1.5, [13]), (3.0, [3])], 0)
+        held.go_on()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     asyncio.run(ask())
 

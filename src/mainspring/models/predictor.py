@@ -103,8 +103,8 @@ class Predictor:
         """How often the model's own process was replaced; None if it is in this one."""
         return None
 
-    def give_up(self) -> bool:
-        """End a call that takes too long, if that can be done; what it was asked for fails then."""
+    def give_up(self, after_s: float) -> bool:  # noqa: ARG002  # nothing ends what runs in this process
+        """End what has taken the model so long, which fails then; whether that is all that keeps who waits for the model."""
         return False
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """Batches of what waits: while the model answers, calls queue up, and the next batch is all of them, up to a number of rows.
 
 There is no timer: an idle model answers at once. The queue is bounded, so that a server that is asked too much says so early.
-Invariant: what a batch's calls were answered is logged in one piece before any of them is told.
+Invariant: what a batch's calls were answered is logged in one piece before any of them is told. The model is asked nothing for
+those who were told already, or are gone.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any, NamedTuple, Protocol
 
+from mainspring.errors import counted
 from mainspring.models.predictor import Prediction
 from mainspring.models.signature import Columns, plain
 from mainspring.web.request_error import RequestError
@@ -62,32 +64,38 @@ class Batcher:
     what is quick is not worth a turn of the loop in which others could join it, and what is slow is worth a thread. With
     `fill` the model's columns are made of the entries of a batch, where it is answered. A call is given up after
     `timeout_s`, whether it waits or is being answered. `log` gets the entries of calls with their answers before these
-    are given; what it raises is raised to each of the calls. `give_up` ends a call that hangs, and tells whether it
-    could; then all calls are made in a thread, which is free again.
+    are given; what it raises is raised to each of the calls.
+
+    The model hangs if what it is asked at once takes it `timeout_s`, however long its calls waited before. `give_up` is
+    told this time, ends what has taken the model so long, and tells whether the thread waits for the model at all; with it
+    all calls are made in a thread. `stuck` threads hang now, and so many as `given_up` says ever did.
     """
 
     def __init__(
         self, answer: Callable[[Columns, int], Answers], names: Sequence[str], *, call_s: float,
         most_rows: int = MOST_ROWS, most_waiting: int = MOST_WAITING, timeout_s: float = TIMEOUT_S, fill: Fill | None = None,
-        log: Log | None = None, give_up: Callable[[], bool] | None = None,
+        log: Log | None = None, give_up: Callable[[float], bool] | None = None,
     ) -> None:  # fmt: skip
         self._answer, self._names, self._fill, self._log = answer, tuple(names), fill, log
         self._give_up = give_up
         self.is_slow = call_s > SLOW_S or give_up is not None
         self.is_quick = call_s < _QUICK_S and not self.is_slow
         self._most_rows, self._most_waiting, self._timeout_s = most_rows, most_waiting, timeout_s
+        self._most_weight = max(most_waiting // 8, 1)
         self._waiting: deque[_Waiting] = deque()
         self._rows_waiting = self._weight_waiting = 0
         self._running: list[_Waiting] = []
         self._is_scheduled = False
         self._thread: ThreadPoolExecutor | None = None
+        self._begun_at = 0.0  # of the batch in the thread
+        self._asked_at = 0.0  # of what the model was asked last
         self._batch_s = 0.0
-        self.stuck = 0
+        self.stuck = self.given_up = 0
         self.batches = 0
 
     @property
     def is_healthy(self) -> bool:
-        """Whether the model still answers: not if it hung in several threads."""
+        """Whether the model still answers: not if it hangs in several threads."""
         return self.stuck < _MOST_STUCK
 
     async def answer(self, columns: Columns, rows: int, entry: Any = None, *, is_alone: bool = False) -> Answers:
@@ -123,14 +131,16 @@ class Batcher:
     def end_overdue(self) -> None:
         """Give up what took too long. To be called now and then."""
         now = time.monotonic()
-        late = [call for call in (*self._running, *self._waiting) if call.until < now and not call.answered.done()]
-        for call in late:
-            said = f"The model did not answer within {self._timeout_s:g} s."
-            call.answered.set_exception(RequestError(504, said))
-        if self._running and self._thread is not None and all(call.answered.done() for call in self._running):
-            if self._give_up is not None and self._give_up():
-                return  # its thread is told, and goes on with what waits
+        self._end_waiting(now)
+        for call in self._running:
+            if call.until < now and not call.answered.done():
+                call.answered.set_exception(RequestError(504, self._late(call)))
+        # A batch's calls came before it began, so that all of them are told by now if it hangs.
+        if self._running and self._thread is not None and self._asked_at + self._timeout_s < now:
+            if self._give_up is not None and self._give_up(self._timeout_s):
+                return  # its thread is told when the model's process ends, and goes on with what waits
             self.stuck += 1  # its thread can't be stopped; another one answers what comes
+            self.given_up += 1
             self._running = []
             self._thread.shutdown(wait=False)
             self._thread = None
@@ -149,11 +159,35 @@ class Batcher:
 
     def _weight(self, rows: int) -> int:
         """What a call counts of the rows that may wait: one large call refuses no small ones, nor they it."""
-        return min(rows, max(self._most_waiting // 8, 1))
+        return min(rows, self._most_weight)
 
     def _retry(self) -> tuple[tuple[bytes, bytes], ...]:
         batches = math.ceil(self._rows_waiting / self._most_rows)
-        return ((b"retry-after", b"%d" % max(1, math.ceil(batches * self._batch_s))),)
+        wait_s = min(batches * self._batch_s, self._timeout_s)  # what waits longer is given up, and makes room as well
+        return ((b"retry-after", b"%d" % max(1, math.ceil(wait_s))),)
+
+    def _late(self, call: _Waiting) -> str:
+        """What is said to a call that was being answered when its time ran out."""
+        waited_s = int(10 * (self._begun_at - call.until + self._timeout_s)) / 10
+        share = f", for {waited_s:g} s of which the request waited" if waited_s else ""
+        return f"The model did not answer within {self._timeout_s:g} s{share}."
+
+    def _end_waiting(self, now: float) -> None:
+        """Give up the calls whose time ran out before they were begun; they are the first, since each may wait as long."""
+        before = len(self._running)
+        while self._waiting and self._waiting[0].until < now:
+            call = self._first()
+            if not call.answered.done():
+                said = f"The request waited for {self._timeout_s:g} s, behind {counted(before, 'other')}, and was not begun."
+                call.answered.set_exception(RequestError(504, said))
+                before += 1
+
+    def _first(self) -> _Waiting:
+        """The call that waits longest, which waits no more."""
+        call = self._waiting.popleft()
+        self._rows_waiting -= call.rows
+        self._weight_waiting -= self._weight(call.rows)
+        return call
 
     def _run(self) -> None:
         """Answer batch after batch until nothing waits, or one is on its way in a thread."""
@@ -167,13 +201,12 @@ class Batcher:
         self._is_scheduled = False
 
     def _taken(self) -> list[_Waiting]:
+        """The next batch, of calls that somebody still waits for."""
         batch: list[_Waiting] = []
         rows = 0
         while self._waiting and (not batch or rows + self._waiting[0].rows <= self._most_rows):
-            call = self._waiting.popleft()
-            self._rows_waiting -= call.rows
-            self._weight_waiting -= self._weight(call.rows)
-            if not call.answered.done():  # given up, or its client is gone
+            call = self._first()
+            if not call.answered.done():  # its client is gone
                 batch.append(call)
                 rows += call.rows
         return batch
@@ -197,26 +230,53 @@ class Batcher:
     def _found(self, batch: Sequence[_Waiting]) -> list[Answers | BaseException]:
         """For each call its answers, or what is raised to it."""
         if self._fill is None:
-            return _answered(self._answer, self._names, [(call.columns, call.rows) for call in batch])
+            return self._answered([(call, call.columns) for call in batch])
         columns = self._fill.together([call.entry for call in batch])
-        taken = [(own, call.rows) for own, call in zip(columns, batch, strict=True) if not isinstance(own, Exception)]
-        answers = iter(_answered(self._answer, self._names, taken) if taken else ())
+        taken = [(call, own) for call, own in zip(batch, columns, strict=True) if not isinstance(own, Exception)]
+        answers = iter(self._answered(taken) if taken else ())
         return [own if isinstance(own, Exception) else next(answers) for own in columns]
+
+    def _answered(self, calls: Sequence[tuple[_Waiting, Columns]]) -> list[Answers | BaseException]:
+        """For each call its answers, or what was raised on it: when a batch fails, each of its calls is answered by itself."""
+        if len(calls) > 1 and not all(call.answered.done() for call, _ in calls):
+            own = [(columns, call.rows) for call, columns in calls]
+            self._asked_at = time.monotonic()
+            try:
+                together = self._answer(merged(own, self._names), sum(rows for _, rows in own))
+            except BaseException:  # noqa: BLE001  # which of the calls it was is found out below
+                return [self._alone(*each) for each in calls]
+            ends = [*accumulate(rows for _, rows in own)]
+            return [together[end - rows : end] for end, (_, rows) in zip(ends, own, strict=True)]
+        return [self._alone(*each) for each in calls]
+
+    def _alone(self, call: _Waiting, columns: Columns) -> Answers | BaseException:
+        """A call's answers, or what was raised on it; none if nobody waits for them any longer."""
+        if call.answered.done():
+            return []
+        self._asked_at = time.monotonic()
+        try:
+            return self._answer(columns, call.rows)
+        except BaseException as error:  # noqa: BLE001  # it is told to who asked, and logged there
+            return _tellable(error)
 
     def _aside(self, batch: list[_Waiting]) -> None:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "model")
-        began = time.monotonic()
+        self._begun_at = self._asked_at = time.monotonic()
         work = asyncio.get_running_loop().run_in_executor(self._thread, self._settled, batch)
 
         def done(work: asyncio.Future[list[Answers | BaseException]]) -> None:
+            if self._running is not batch:  # it was given up, and others were begun
+                self.stuck -= 1
+                return
             if work.cancelled():
                 return
             _tell(batch, work.result())
-            if self._running is batch:  # else it was given up, and others were begun
-                self._running = []
-                self._batch_s = time.monotonic() - began
-                self._run()
+            now = time.monotonic()
+            self._batch_s = now - self._begun_at
+            self._end_waiting(now)
+            self._running = []
+            self._run()
 
         work.add_done_callback(done)
 
@@ -234,27 +294,6 @@ def merged(calls: Sequence[tuple[Columns, int]], names: Sequence[str]) -> Column
 def _plain_parts(parts: list[Sequence[Any]]) -> Iterable[Sequence[Any]]:
     """The parts of a column as Python's own values: to look at all types at once takes a fifth of asking each."""
     return parts if _PLAIN.issuperset(map(type, parts)) else map(plain, parts)
-
-
-def _answered(
-    answer: Callable[[Columns, int], Answers], names: Sequence[str], batch: Sequence[tuple[Columns, int]]
-) -> list[Answers | BaseException]:
-    """For each call its answers, or what was raised on it: when a batch fails, each of its calls is answered by itself."""
-    if len(batch) == 1:
-        try:
-            return [answer(*batch[0])]
-        except BaseException as error:  # noqa: BLE001  # it is told to who asked, and logged there
-            return [_tellable(error)]
-    try:
-        together = answer(merged(batch, names), sum(rows for _, rows in batch))
-    except BaseException:  # noqa: BLE001  # which of the calls it was is found out below
-        return [each for call in batch for each in _answered(answer, names, [call])]
-    found: list[Answers | BaseException] = []
-    at = 0
-    for _, rows in batch:
-        found.append(together[at : at + rows])
-        at += rows
-    return found
 
 
 def _tellable(error: BaseException) -> Exception:

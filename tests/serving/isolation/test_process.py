@@ -101,11 +101,14 @@ def test_a_call_that_hangs_is_ended_with_its_process(predictor: OnlinePredictor)
 
     thread = threading.Thread(target=ask)
     thread.start()
-    while not process._calls.locked():  # the call is on its way
+    while process._asked_at is None:  # the call is on its way
         pass
-    assert predictor.predictor.give_up()
+    assert predictor.predictor.give_up(3_600)
+    assert (process.pid, told) == (before, [])  # it has not taken so long
+    assert predictor.predictor.give_up(0)
     thread.join(20)
     assert "ended" in told[0]
+    assert not predictor.predictor.give_up(0)  # it is asked nothing
     assert asked(predictor, 3) == pytest.approx(6.0)
     assert process.pid != before
 

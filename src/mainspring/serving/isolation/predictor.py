@@ -70,10 +70,9 @@ class IsolatedPredictor(Predictor):
         """How often the model's process was replaced."""
         return self.process.replaced
 
-    def give_up(self) -> bool:
-        """End the call that takes too long, with the process, which is started again."""
-        self.process.give_up()
-        return True
+    def give_up(self, after_s: float) -> bool:
+        """End the question that has taken so long, with the process, which is started again; whether one is being answered."""
+        return self.process.give_up(after_s)
 
     def close(self) -> None:
         """End the process."""

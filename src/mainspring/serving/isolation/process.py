@@ -88,6 +88,7 @@ class ModelProcess:
         self.streams = False
         self._child: _Child | None = None
         self._calls = threading.Lock()
+        self._asked_at: float | None = None
         self._looks, self._began, self._ends = threading.Event(), threading.Event(), threading.Event()
         self._refusal: UnavailableError | None = None
         self._starting: _Child | None = None
@@ -130,6 +131,7 @@ class ModelProcess:
             now = self._child
             if now is None or child not in (None, now.number):
                 raise ModelAwayError(self.name, "its process is being started again", self._retry_s)
+            self._asked_at = time.monotonic()
             try:
                 send(now.line, asked)
                 told = receive(now.line, Told)
@@ -139,6 +141,8 @@ class ModelProcess:
                 self._looks.set()
                 now.kill()
                 raise ModelAwayError(self.name, "its process ended on this request", self._retry_s) from error
+            finally:
+                self._asked_at = None
         if told.error:
             raise ModelError(self.name, told.error, told.message, told.trace)
         return told
@@ -148,12 +152,15 @@ class ModelProcess:
         with suppress(ModelAwayError, ModelError):
             self.ask(Asked(stream=stream, ends=True), child=child)
 
-    def give_up(self) -> None:
-        """End the call that takes too long, and the process with it; another takes its place."""
-        child = self._child
-        if child is not None:
+    def give_up(self, after_s: float) -> bool:
+        """End the process, if one question has taken it so long; another takes its place. Whether it is asked one now."""
+        child, asked_at = self._child, self._asked_at
+        if asked_at is None:
+            return False
+        if child is not None and asked_at + after_s < time.monotonic():
             _log.warning("%s: its process does not answer and is replaced", self.name)
             child.kill()
+        return True
 
     def close(self) -> None:
         """End the process, after what it has begun if that is done in two seconds."""
