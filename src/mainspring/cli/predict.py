@@ -48,10 +48,18 @@ if TYPE_CHECKING:
 )
 @click.option("--quarantine", default="", metavar="DATASET", help="Set rows that don't fit apart instead of stopping.")
 @click.option("--note", default="", metavar="TEXT", help="Kept with the version.")
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="How many parts are answered at once; for a model that uses one core.",
+)
 @click.pass_obj
 def predict(
     invocation: Invocation, model: str, data: str, query: str, tables: tuple[str, ...], to: str, keep: str | None,
-    column: str, runtime: Runtime | None, time: str, quarantine: str, note: str,
+    column: str, runtime: Runtime | None, time: str, quarantine: str, note: str, jobs: int,
 ) -> None:  # fmt: skip
     """Predict all rows of a dataset, a file or a query, as a version of another dataset.
 
@@ -66,8 +74,8 @@ def predict(
     with progress_line(invocation, _line) as progress:
         done = predict_batch(
             model, given, to=to, keep=None if keep is None else [name for name in keep.split(",") if name], column=column,
-            runtime=runtime, time=time, quarantine=quarantine, source=source or (), note=note, progress=progress,
-            workspace=invocation.workspace,
+            runtime=runtime, time=time, quarantine=quarantine, source=source or (), note=note, jobs=jobs,
+            progress=progress, workspace=invocation.workspace,
         )  # fmt: skip
     invocation.show({"prediction": msgspec.to_builtins(done)}, lambda: _said(done))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from functools import cached_property
+from threading import Lock
 from typing import Any
 
 from mainspring.errors import UnsupportedError
@@ -21,15 +21,19 @@ class Absent:
 
 
 class DeferredPredictor(Predictor):
-    """Answers by the predictor that `load` gives, which is called once, by the first answer; for one thread."""
+    """Answers by the predictor that `load` gives, which is called once, by the first answer; for any number of threads."""
 
     def __init__(self, signature: Signature, input_kind: InputKind, load: Callable[[], Predictor]) -> None:
         super().__init__(Absent(), signature, input_kind)
-        self._load = load
+        self._load, self._loading = load, Lock()
+        self._found: Predictor | None = None
 
-    @cached_property
+    @property
     def _loaded(self) -> Predictor:
-        return self._load()
+        with self._loading:
+            if self._found is None:
+                self._found = self._load()
+            return self._found
 
     def answer(self, columns: Columns, rows: int) -> list[Prediction]:
         """Predictions for columns that were checked; raises what loading the model and calling it do."""
@@ -46,5 +50,5 @@ class DeferredPredictor(Predictor):
 
     def close(self) -> None:
         """End the model's own process, if there is one by now."""
-        if "_loaded" in self.__dict__:
-            self._loaded.close()
+        if self._found is not None:
+            self._found.close()

@@ -304,7 +304,7 @@ def test_features_are_read_as_of_now_or_joined_as_they_were(workspace: Workspace
 
 
 PROGRAM = """
-import sys
+import os, sys
 from pathlib import Path
 from mainspring.models import Predictor
 from mainspring.serving.batch import inputs, predict_batch
@@ -313,34 +313,35 @@ from mainspring.workspace import Workspace, using
 answer = Predictor.answer
 
 def told(self, columns, rows):
-    print(rows, flush=True)
-    sys.stdin.readline()
+    os.write(1, f"{rows}\\n".encode())
+    os.read(0, 1)
     return answer(self, columns, rows)
 
 Predictor.answer, inputs.BLOCK_ROWS = told, 10
 with Workspace.open(Path(sys.argv[1])) as workspace, using(workspace):
-    predict_batch("model/1", "rows", to="predictions")
+    predict_batch("model/1", "rows", to="predictions", jobs=int(sys.argv[2]))
 """
 
 
-@pytest.mark.parametrize("parts", [1, 4])
+@pytest.mark.parametrize(("parts", "jobs", "then"), [(1, 1, 1), (4, 1, 3), (4, 3, 1), (5, 2, 5)])
 def test_a_job_that_was_killed_goes_on_where_it_was(
-    parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parts: int, jobs: int, then: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Workspace.open(tmp_path) as workspace, using(workspace):
         register(EXACT["forest"]()[0], "model", signature=NUMBERS)
         dataset("rows").commit(TABLE)
-        command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+        command = [sys.executable, "-c", PROGRAM, str(tmp_path), str(jobs)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as job:
             assert job.stdin is not None
             assert job.stdout is not None
-            for _ in range(parts):
+            for _ in range(jobs):
                 assert job.stdout.readline() == "10\n"
+            for _ in range(parts):
                 job.stdin.write("\n")
                 job.stdin.flush()
-            assert job.stdout.readline() == "10\n"  # so many parts are kept when the next one is asked for
+                assert job.stdout.readline() == "10\n"  # a part is kept when the next one is asked for
             job.kill()
         monkeypatch.setattr(inputs, "BLOCK_ROWS", 10)
-        done = predict_batch("model/1", "rows", to="predictions")
+        done = predict_batch("model/1", "rows", to="predictions", jobs=then)
         assert done.reused == 10 * parts
         assert done.version.to_polars()["prediction"].to_list() == online("model/1", TABLE)

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import polars as pl
@@ -28,6 +26,7 @@ from mainspring.serving.batch.code import code_digests, code_of, may_be_older
 from mainspring.serving.batch.inputs import BLOCK_ROWS, Input, read_input
 from mainspring.serving.batch.parts import Part, PartStore, begun_at
 from mainspring.serving.batch.progress import Listener, Meter
+from mainspring.serving.batch.threads import at_once, read_ahead
 from mainspring.serving.endpoint import Endpoint, expect_inside, used_endpoint
 from mainspring.serving.online import OnlinePredictor, load_predictor
 from mainspring.serving.runtime import Proposal, Runtime, proposed_runtime
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from mainspring.data.draft import Wanted
 
 _RECIPE = 1
-Made = TypeVar("Made")
 
 
 class BatchPrediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +59,7 @@ class BatchPrediction(msgspec.Struct, frozen=True, kw_only=True):
 def predict_batch(
     model: str | Endpoint | ModelVersion, data: Any, *, to: str, keep: Sequence[str] | None = None,
     column: str = "prediction", runtime: Runtime | None = None, time: str = "", quarantine: str = "", source: Any = (),
-    note: str = "", progress: Listener | None = None, workspace: Workspace | None = None,
+    note: str = "", jobs: int = 1, progress: Listener | None = None, workspace: Workspace | None = None,
 ) -> BatchPrediction:  # fmt: skip
     """Predict every row of a table, as a version of the dataset `to` with the rows in their order.
 
@@ -78,13 +76,19 @@ def predict_batch(
     Parts that an earlier job made of the same rows with the same model, and the same files of the project where the model calls
     code of it, are used again. `progress` is told after each part.
 
+    `jobs` parts are answered at once, each by a thread; the version is the same. That helps a model that uses one core, if its
+    library lets other threads run while it computes, as most do. The model must bear several calls at once. One that uses all
+    cores by itself, as gradient boosting of scikit-learn or a forest with `n_jobs`, is as fast with one job.
+
     Raises:
         NotFoundError: there is no such model, dataset or column; or no ONNX graph.
         InvalidError: rows don't fit the signature; the first are named by row and column. A column would be there twice. The
-            table can't be read, or is of the dataset that would get the predictions.
+            table can't be read, or is of the dataset that would get the predictions. `jobs` is no number of parts.
         ModelError: the model failed, on the rows that are named.
         StorageError: the online store can't be read, or a disk is full.
     """
+    if jobs < 1:
+        raise InvalidError("jobs", jobs, "a whole number of at least 1")
     workspace = workspace or current_workspace()
     with using(workspace), ExitStack() as stack:
         served, version, by = _resolved(model, runtime, workspace)
@@ -95,7 +99,7 @@ def predict_batch(
         given = read_input(data, workspace, stack, source)
         _expect_apart([to, quarantine], [given.version, *_listed(source)])
         job = _Job(workspace, version, by, predictor, given, keep, column, time, quarantine)
-        return job.run(to, source, note, Meter(given.rows, progress), stack)
+        return job.run(to, source, note, jobs, Meter(given.rows, progress), stack)
 
 
 def _resolved(
@@ -125,6 +129,15 @@ class _Piece(NamedTuple):
     rows: pl.DataFrame
     content: str
     part: Part | None
+    first_row: int
+
+
+class _Done(NamedTuple):
+    """A part whose rows begin at that one, and whether it was there before."""
+
+    first_row: int
+    part: Part
+    reused: bool
 
 
 class _Job:
@@ -159,15 +172,13 @@ class _Job:
         self.answer = Answering(predictor, str(version), keep, column, history, at_us, bool(quarantine), workspace)
         self.parts = PartStore(workspace.database, workspace.blobs, _digest(said))
 
-    def run(self, to: str, source: Any, note: str, meter: Meter, stack: ExitStack) -> BatchPrediction:
-        """Make what isn't there, and commit all of it."""
-        made: list[Part] = []
-        at = 0
-        for piece in _ahead(self._pieces(), stack):
-            part = piece.part or self._made(piece, at)
-            made.append(part)
-            at += piece.rows.height
-            meter.add(piece.rows.height, reused=piece.part is not None)
+    def run(self, to: str, source: Any, note: str, jobs: int, meter: Meter, stack: ExitStack) -> BatchPrediction:
+        """Make what isn't there, so many parts at once, and commit all of it."""
+        found: dict[int, Part] = {}
+        for done in at_once(self._done, read_ahead(self._pieces(), stack), jobs, stack):
+            found[done.first_row] = done.part
+            meter.add(done.part.rows, reused=done.reused)
+        made = [found[row] for row in sorted(found)]
         versions = self._commit(to, made, source, note, meter, stack)
         apart = versions[1] if len(versions) > 1 else None
         return BatchPrediction(
@@ -215,32 +226,37 @@ class _Job:
 
     def _pieces(self) -> Iterator[_Piece]:
         """The rows as parts, those that are there and those to be made."""
+        at = 0
         for block in self.given.blocks:
             rest, is_begun = block.select(self.columns), False
             while rest.height or not is_begun:
-                piece = self._piece(rest)
+                piece = self._piece(rest, at)
+                at += piece.rows.height
                 yield piece
                 rest, is_begun = rest[piece.rows.height :], True
 
-    def _piece(self, rows: pl.DataFrame) -> _Piece:
+    def _piece(self, rows: pl.DataFrame, at: int) -> _Piece:
         """These rows; or as many of the first as are a part that is there, if they aren't one together."""
         content = table_digest(rows).digest
         if (part := self.parts.find(content)) is not None:
-            return _Piece(rows, content, part)
+            return _Piece(rows, content, part, at)
         for size in self.parts.sizes(rows.height):
             head = rows[:size]
             known = table_digest(head).digest
             if size and (part := self.parts.find(known)) is not None:
-                return _Piece(head, known, part)
-        return _Piece(rows, content, None)
+                return _Piece(head, known, part, at)
+        return _Piece(rows, content, None, at)
 
-    def _made(self, piece: _Piece, first_row: int) -> Part:
-        answers: Answers = self.answer(piece.rows, first_row)
+    def _done(self, piece: _Piece) -> _Done:
+        """The part of a piece, made and kept if it isn't there."""
+        if piece.part is not None:
+            return _Done(piece.first_row, piece.part, reused=True)
+        answers: Answers = self.answer(piece.rows, piece.first_row)
         blobs = self.workspace.blobs
         apart = None if answers.apart is None else blobs.put(_parquet(answers.apart))
         part = Part(piece.rows.height, blobs.put(_parquet(answers.answered)), apart)
         self.parts.put(piece.content, part)
-        return part
+        return _Done(piece.first_row, part, reused=False)
 
     def _commit(
         self, to: str, made: list[Part], source: Any, note: str, meter: Meter, stack: ExitStack
@@ -280,20 +296,6 @@ class _Job:
                 tx.execute("DELETE FROM batch_begun WHERE job = ?", (self.begun,))
 
         return record
-
-
-def _ahead(items: Iterator[Made], stack: ExitStack) -> Iterator[Made]:
-    """The same, each read in a thread while the one before is dealt with."""
-    thread = stack.enter_context(ThreadPoolExecutor(1, "batch"))
-    context = copy_context()
-
-    def following() -> Made | None:
-        return context.run(next, items, None)
-
-    coming = thread.submit(following)
-    while (item := coming.result()) is not None:
-        coming = thread.submit(following)
-        yield item
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:
