@@ -133,9 +133,9 @@ class _Piece(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """A part whose rows begin at that one, and whether it was there before."""
+    """The part of the piece of that number, and whether it was there before."""
 
-    first_row: int
+    number: int
     part: Part
     reused: bool
 
@@ -175,10 +175,10 @@ class _Job:
     def run(self, to: str, source: Any, note: str, jobs: int, meter: Meter, stack: ExitStack) -> BatchPrediction:
         """Make what isn't there, so many parts at once, and commit all of it."""
         found: dict[int, Part] = {}
-        for done in at_once(self._done, read_ahead(self._pieces(), stack), jobs, stack):
-            found[done.first_row] = done.part
+        for done in at_once(self._done, enumerate(read_ahead(self._pieces(), stack)), jobs, stack):
+            found[done.number] = done.part
             meter.add(done.part.rows, reused=done.reused)
-        made = [found[row] for row in sorted(found)]
+        made = [found[number] for number in range(len(found))]
         versions = self._commit(to, made, source, note, meter, stack)
         apart = versions[1] if len(versions) > 1 else None
         return BatchPrediction(
@@ -247,16 +247,17 @@ class _Job:
                 return _Piece(head, known, part, at)
         return _Piece(rows, content, None, at)
 
-    def _done(self, piece: _Piece) -> _Done:
+    def _done(self, numbered: tuple[int, _Piece]) -> _Done:
         """The part of a piece, made and kept if it isn't there."""
+        number, piece = numbered
         if piece.part is not None:
-            return _Done(piece.first_row, piece.part, reused=True)
+            return _Done(number, piece.part, reused=True)
         answers: Answers = self.answer(piece.rows, piece.first_row)
         blobs = self.workspace.blobs
         apart = None if answers.apart is None else blobs.put(_parquet(answers.apart))
         part = Part(piece.rows.height, blobs.put(_parquet(answers.answered)), apart)
         self.parts.put(piece.content, part)
-        return _Done(piece.first_row, part, reused=False)
+        return _Done(number, part, reused=False)
 
     def _commit(
         self, to: str, made: list[Part], source: Any, note: str, meter: Meter, stack: ExitStack
