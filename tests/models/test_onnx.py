@@ -106,6 +106,11 @@ def test_what_is_no_graph_or_gives_no_answers_is_named(workspace: Workspace, tmp
     wide = saved(tmp_path / "w.onnx", [helper.make_node("Neg", ["x"], ["y"])], [port("x")], [port("y")])
     with pytest.raises(InvalidError, match=r"one answer for each row.*output=Output\('probabilities'"):
         register_onnx(wide, "wide")
+    whole = helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)
+    for output in (None, Output("number")):
+        path = saved(tmp_path / "s.onnx", [whole], [port("x")], [port("y", shape=())])
+        with pytest.raises(InvalidError, match=r"output y.*one answer for each row"):
+            register_onnx(path, "whole", output=output)
     image = [port("x", shape=(None, 3, 3))], [port("y", shape=(None, 3, 3))]
     path = saved(tmp_path / "i.onnx", [helper.make_node("Neg", ["x"], ["y"])], *image)
     with pytest.raises(InvalidError, match="one value for each row"):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,6 @@ from mainspring.models import get_model_version
 from mainspring.pipelines.interpreter import rebuilt_interpreter
 from mainspring.runs.environment import installed, snapshot
 from mainspring.serving import bind
-from mainspring.testing.processes import start_server
 from mainspring.workspace import Workspace, using
 
 OTHER = "1.8.0"
@@ -35,11 +38,6 @@ with Workspace.open() as workspace, using(workspace):
 print(sklearn.__version__)
 print(model.predict(np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -2.0]])).tolist())
 """
-PROGRAM = """
-from mainspring.serving import serve
-from mainspring.workspace import Workspace
-serve(Workspace.open(), "old", "new", port=0, on_ready=lambda address: print(address, flush=True))
-"""
 ROWS = [{"a": 0.5, "b": -1.0, "c": 2.0}, {"a": 1.5, "b": 0.25, "c": -2.0}]
 
 
@@ -58,10 +56,24 @@ def trained(program: str, name: str, folder: Path) -> tuple[str, Any]:
     return release, json.loads(answers)
 
 
+@contextmanager
+def served(*endpoints: str, folder: Path) -> Iterator[str]:
+    """The address of a server that is started as a user does, with its one worker."""
+    command = [sys.executable, "-m", "mainspring", "serve", *endpoints, "--port", "0", "--json"]
+    with (folder / "server.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        assert process.stdout is not None
+        ready = process.stdout.readline()
+        assert "url" in ready, ready + process.stdout.read() + (folder / "server.log").read_text()
+        yield json.loads(ready)["url"]
+    finally:
+        process.terminate()
+        process.communicate()
+
+
 @pytest.mark.timeout(1_200)
 def test_two_releases_of_scikit_learn_answer_at_once(tmp_path: Path) -> None:
-    import sys
-
     (tmp_path / "mainspring.toml").write_text('name = "two"\n')
     here = snapshot()
     lock = replace(here, distributions=here.distributions | {"scikit-learn": OTHER})
@@ -74,16 +86,10 @@ def test_two_releases_of_scikit_learn_answer_at_once(tmp_path: Path) -> None:
             bind(name, f"{name}@production", version=f"{name}/1")
         version = get_model_version("old/1")
         assert version.environment != get_model_version("new/1").environment
-    process, address = start_server(PROGRAM, tmp_path)
-    try:
-        with httpx.Client(base_url=address, timeout=60) as client:
-            for name, (_, expected) in {"old": old, "new": new}.items():
-                assert client.post(f"/predict/{name}", json=ROWS).json()["predictions"] == expected
-            metrics = client.get("/metrics").text
-            assert 'processes_replaced_total{endpoint="old"} 0' in metrics
-            assert 'processes_replaced_total{endpoint="new"}' not in metrics
-        made = [*(tmp_path / ".mainspring").rglob("site-packages/scikit_learn-*.dist-info")]
-        assert [each.name for each in made] == [f"scikit_learn-{OTHER}.dist-info"]
-    finally:
-        process.terminate()
-        process.communicate()
+    with served("old", "new", folder=tmp_path) as address, httpx.Client(base_url=address, timeout=60) as client:
+        for name, (_, expected) in {"old": old, "new": new}.items():
+            assert client.post(f"/predict/{name}", json=ROWS).json()["predictions"] == expected
+        counted = re.findall(r"processes_replaced_total\{.*\} .*", client.get("/metrics").text)
+        assert counted == ['processes_replaced_total{worker="0",endpoint="old"} 0']
+    made = [*(tmp_path / ".mainspring").rglob("site-packages/scikit_learn-*.dist-info")]
+    assert [each.name for each in made] == [f"scikit_learn-{OTHER}.dist-info"]

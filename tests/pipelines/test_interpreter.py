@@ -57,6 +57,22 @@ def test_an_environment_has_what_was_recorded_and_mainspring_as_it_stands_here_a
     assert len(list((index / FOLDER).iterdir())) == 1
 
 
+def test_what_this_python_is_told_to_find_elsewhere_does_not_count_as_installed(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = index / "elsewhere"
+    with zipfile.ZipFile(next(index.glob("*.whl"))) as wheel:
+        wheel.extractall(elsewhere)
+    for name in ("pip.py", "venv.py"):
+        (index / name).write_text("raise ImportError('the one of the current folder')\n")
+    monkeypatch.chdir(index)
+    for name, value in {"PYTHONPATH": str(elsewhere), "PYTHONHOME": "/nowhere", "PYTHONPLATLIBDIR": "nowhere"}.items():
+        with monkeypatch.context() as only:
+            only.setenv(name, value)
+            made = rebuilt_interpreter(recorded(mainspring_toy=VERSION), index / name)
+        assert snapshot(made.paths).distributions.keys() == {NAME, "mainspring"}, name
+
+
 def test_what_pip_cannot_get_is_named_and_nothing_is_left(index: Path) -> None:
     with pytest.raises(RebuildError, match="`mainspring-toy==9` can't be had") as caught:
         rebuilt_interpreter(recorded(mainspring_toy="9"), index)

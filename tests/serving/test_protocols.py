@@ -245,6 +245,17 @@ def test_what_is_not_the_protocol_is_refused(asked: Asked, path: str, body: Any,
     assert message in asked.json(path, body, status)["error"]
 
 
+def test_a_row_that_is_too_short_is_told_by_its_place(asked: Asked) -> None:
+    split = {"dataframe_split": {"columns": ["a", "b"], "data": [[1, 2], [1]]}}
+    said = asked.json("/invocations", split, 422)
+    assert said["problems"] == [{"path": "[1]", "message": "[1] is no row of 2 values: a, b"}]
+    assert said["error"] == "[1]: [1] is no row of 2 values: a, b"
+    short = asked("/invocations", b"a,b\n\n1,2\n1\n", content_type="text/csv")
+    assert (short.status_code, short.json()["problems"][0]["path"]) == (422, "[1]")
+    twice = asked.json("/invocations", {"dataframe_split": {"columns": ["a", "b", "a"], "data": [[1, 2, 3]]}}, 422)
+    assert twice["problems"] == [{"path": "a", "message": "stands twice"}]
+
+
 def test_csv_cells_are_what_the_columns_are(seer: Asked) -> None:
     header = ",".join(ROW)
     line = "3,,TRUE,é,b,2013-01-31,/wA=,9223372036854775808"

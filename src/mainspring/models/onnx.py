@@ -88,6 +88,9 @@ def signature_of(
         InvalidError: its inputs are no columns of values, or its output is none that can be told without saying.
     """
     gives = output or (given.output if given else _output(model, classes))
+    answers = model.outputs[-1 if gives.kind in ("probability", "probabilities") else 0]
+    if answers.dtype is not None and not answers.shape:  # of a sequence no shape is told, either
+        raise InvalidError(f"output {answers.name}", answers.shape, "one answer for each row")
     if len(model.inputs) == 1 and len(model.inputs[0].shape) == 2 and model.inputs[0].shape[1] != 1:
         (port,) = model.inputs
         if given is not None:

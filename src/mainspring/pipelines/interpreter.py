@@ -27,6 +27,8 @@ FOLDER = "environments"
 _SELF = "mainspring"
 _UNREACHED = ("connection", "name resolution", "timed out", "unreachable", "proxy")
 _LONGEST_REASON = 300
+# What has a Python find other modules than its own; a server passes on its own path so, and all on it would count as installed.
+_NOT_PASSED_ON = ("PYTHONPATH", "PYTHONHOME", "PYTHONPLATLIBDIR", "__PYVENV_LAUNCHER__")
 
 
 class Interpreter(msgspec.Struct, frozen=True):
@@ -132,7 +134,9 @@ def _build(folder: Path, pins: dict[str, str], roots: Sequence[str] | None) -> N
 
 
 def _called(*arguments: str) -> None:
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    kept = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
+    command = [sys.executable, "-P", *arguments]  # nor does it find what the current folder has
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=kept)
     if done.returncode:
         raise RebuildError(*_told(done.stderr.splitlines() or done.stdout.splitlines()))
 

@@ -49,7 +49,7 @@ class Invocations:
             raise RequestError(415, "Send `application/json` or `text/csv`.")
         columns, problems = self._check(records)
         if problems:
-            raise RequestError(422, str(problems[0]), problems=problems)
+            raise _refused(problems)
         return Call(columns, len(records))
 
     @staticmethod
@@ -75,7 +75,7 @@ class Invocations:
             return self._by_column(value)
         if not isinstance(value, list):
             raise RequestError(400, f"`{form}` is {article(type(value).__name__)}, expected a list of rows.")
-        return value if form == "dataframe_records" else [self._named(row) for row in value]
+        return value if form == "dataframe_records" else [self._named(at, row) for at, row in enumerate(value)]
 
     def _split(self, value: Any) -> list[Any]:
         rows = value.get("data") if isinstance(value, dict) else None
@@ -87,7 +87,10 @@ class Invocations:
             or not all(isinstance(each, str) for each in names)
         ):
             raise RequestError(400, "`dataframe_split` takes `columns`, a list of names, and `data`, a list of rows.")
-        return [self._zipped(names, row) for row in rows]
+        twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
+        if twice is not None:
+            raise _refused([Problem(shorten(twice, 40), "stands twice")])
+        return [self._zipped(names, at, row) for at, row in enumerate(rows)]
 
     def _by_column(self, value: dict[str, Any]) -> list[Any]:
         columns = {name: given if isinstance(given, list) else [given] for name, given in value.items()}
@@ -106,18 +109,17 @@ class Invocations:
         )
         return value[0] if is_one else value
 
-    def _named(self, row: Any) -> Any:
+    def _named(self, at: int, row: Any) -> Any:
         """A row as a record: one without names has the columns of the signature, in order."""
         if isinstance(row, list):
-            return self._zipped(self._names, row)
+            return self._zipped(self._names, at, row)
         return row if isinstance(row, dict) or len(self._names) != 1 else {self._names[0]: row}
 
     @staticmethod
-    def _zipped(names: list[str], row: Any) -> Any:
+    def _zipped(names: list[str], at: int, row: Any) -> Any:
         if not isinstance(row, list) or len(row) != len(names):
-            raise RequestError(
-                422, f"{shorten(row, 60)} is no row of {len(names)} values: {shorten(', '.join(names), 200)}."
-            )
+            said = f"{shorten(row, 60)} is no row of {len(names)} values: {shorten(', '.join(names), 200)}"
+            raise _refused([Problem(f"[{at}]", said)])
         return dict(zip(names, row, strict=True))
 
     def _table(self, body: bytes) -> list[Any]:
@@ -136,7 +138,8 @@ class Invocations:
         if not data and (strange := [name for name in names if name not in self._types]):
             raise RequestError(422, f"The header names `{shorten(strange[0], 40)}`, which is no column that is taken.")
         return [
-            {name: self._value(name, text) for name, text in self._zipped(names, row).items()} for row in data if row
+            {name: self._value(name, text) for name, text in self._zipped(names, at, row).items()}
+            for at, row in enumerate(filter(None, data))
         ]
 
     def _value(self, name: str, text: str) -> Any:
@@ -152,3 +155,8 @@ class Invocations:
             except ValueError:
                 return text
         return text
+
+
+def _refused(problems: list[Problem]) -> RequestError:
+    """Rows that don't fit: the first problem is the message, and all have their places."""
+    return RequestError(422, str(problems[0]), problems=problems)
