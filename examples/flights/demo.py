@@ -32,7 +32,6 @@ SAID = {
     "Limits": "Learnt from 2013. At JFK it finds fewer of the late flights than at the other two airports.",
 }
 SERVICE = features.late.name
-SENT = 1_000
 MONTH = """
 SELECT time_hour, carrier, flight, origin, dest, tailnum, CAST(distance AS DOUBLE) AS distance
 FROM flights WHERE month = 12 AND arr_delay IS NOT NULL ORDER BY time_hour, carrier, flight"""
@@ -138,7 +137,7 @@ def lived_through(url: str, lived: list[Hour]) -> tuple[list[float], list[str], 
         found, ids = ask(url, hour)
         answers, predictions = answers + found, predictions + ids
         awaited, sent = awaited + labels(hour, ids), sent + known
-    tell(url, awaited)  # and the rest of the day
+    tell(url, awaited)  # and those of the last evening
     return answers, predictions, sent + awaited
 
 
@@ -174,8 +173,8 @@ def main() -> None:
         report.of_the_run(page, result)
         later, version = result.output("later"), result.output("version")
         promoted(page, version)
-        lived = hours(later, SENT)
-        # The rest of the year is lived through, an hour at a time, with a clock that the requests tell.
+        lived = hours(later)
+        # The rest of the year is lived through, an hour of each day, with a clock that the requests tell.
         with running("serve", ENDPOINT, "--port", "0", "--replay") as server:
             mainspring("features", "materialize", "--full", "--until", f"{lived[0].begins:%Y-%m-%dT%H:%M:%S}")
             with running("features", "feed", "--follow"):
@@ -187,8 +186,8 @@ def main() -> None:
     report.of_the_endpoint(page, title, flights, answers, url=url, seconds=seconds)
     with Workspace.open(HERE) as workspace, using(workspace):
         report.of_the_labels(page, sent, ENDPOINT)
+    mainspring("stream", "ingest", features.arrivals.name)  # the month in batch reads what it brings
     with beside("predict", ENDPOINT, "--from", "flights", "--time", "time_hour", "--to", PREDICTED, "--query", MONTH):
-        mainspring("stream", "ingest", features.arrivals.name)
         report.of_the_parity(page, asked("features", "verify", SERVICE))
     with Workspace.open(HERE) as workspace, using(workspace):
         report.of_the_batch(page, PREDICTED, flights, answers)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 from flights.features import NEW_YORK
-from flights.live import Label
+from flights.live import ASKED_AT, ASKED_FROM, Label
 from flights.months import APART, DATASET, Delivery
 from rich.console import Console
 from rich.padding import Padding
@@ -219,7 +219,10 @@ def of_the_endpoint(
 ) -> None:
     """What was answered for later flights, held against what happened."""
     ranked = sorted(zip(answers, flights, strict=True), key=lambda pair: pair[0])
-    told = f"{len(flights):,} flights of the last month, asked at {url} in {seconds:.1f} s. A few, safest first:"
+    told = (
+        f"{len(flights):,} flights of {_span(flights)}: all that were to leave {ASKED_FROM} from {ASKED_AT}:00"
+        f" to {ASKED_AT}:59, a request a day. Asked at {url} in {seconds:.1f} s. A few, safest first:"
+    )
     few = _table("flight", "departs", ">predicted late", ">arrived", "")
     for place in (0, 0.2, 0.4, 0.6, 0.8, 1):
         answer, flight = ranked[round(place * (len(ranked) - 1))]
@@ -235,6 +238,12 @@ def of_the_endpoint(
         late = sum(flight["late"] for _, flight in ranked[start:end]) / (end - start)
         fifths.add_row(name, f"{end - start:,}", f"{100 * said:.0f} %", f"{100 * late:.0f} %")
     page.section(title, told, "", few, "", fifths)
+
+
+def _span(flights: list[dict]) -> str:
+    """The days of the first and the last flight, and how many days there are."""
+    days = {flight["time_hour"].astimezone(ZoneInfo(NEW_YORK)).date() for flight in flights}
+    return f"{len(days)} days, {min(days):%d %b} to {max(days):%d %b}"
 
 
 def of_the_labels(page: Page, sent: list[Label], endpoint: str) -> None:
@@ -265,7 +274,7 @@ def of_the_batch(page: Page, name: str, flights: list[dict], answers: list[float
     )
     same = (both["answer"] == both["prediction"]).sum()
     told = f"{version.rows:,} flights as {version}, with the features as they were known at the hour of each."
-    beside = f"Of the {len(answers):,} that were asked about over HTTP, {same:,} have the same answer, bit for bit."
+    beside = f"Of the {both.height:,} of them asked about over HTTP, {same:,} have the same answer, bit for bit."
     page.section("A month in batch", told, beside)
 
 

@@ -1,4 +1,4 @@
-"""The last month as it would be lived through: arrivals are told as they come, and each hour's flights are asked about.
+"""The last two months as they would be lived through: arrivals are told, and flights of each evening asked about.
 
 Whether they came late is known when they have arrived.
 """
@@ -17,25 +17,27 @@ from mainspring.streams import open_log, send
 from mainspring.workspace import current_workspace
 
 ASKED = ["carrier", "origin", "dest", "tailnum", "time_hour", "distance"]
+# All flights of an airport in an hour of each day: those of all hours, 54,000, would be minutes of requests.
+ASKED_FROM, ASKED_AT = "JFK", 20
 _PATIENCE_S = 60.0
 
 
 class Hour(msgspec.Struct, frozen=True):
-    """Flights that leave in an hour, each with when its arrival is known, and the arrivals since the hour before this one."""
+    """Flights that leave in an hour, each with when its arrival is known, and the arrivals since the hour asked before."""
 
     begins: datetime
     flights: list[dict]
     arrivals: pl.DataFrame
 
 
-def hours(later: pl.DataFrame, count: int) -> list[Hour]:
-    """Hours through the month, one after the other, with about `count` flights in all."""
+def hours(later: pl.DataFrame) -> list[Hour]:
+    """The hour of each day that is asked about, one after the other, each with all flights that leave the airport in it."""
     events = arrivals(ms.dataset("flights").latest().to_polars()).filter(pl.col("known_at") > border(LATER_FROM))
     later = later.with_columns(event_id()).join(events.select("event_id", "known_at"), on="event_id", how="left")
-    every = later.partition_by("time_hour", maintain_order=True, include_key=True)
-    each = max(1, round(later.height / count))
+    hour = pl.col("time_hour").dt.convert_time_zone(features.NEW_YORK).dt.hour()
+    wanted = later.filter(pl.col("origin") == ASKED_FROM, hour == ASKED_AT)
     found, since = [], border(LATER_FROM)
-    for flights in every[each - 1 :: each]:
+    for flights in wanted.partition_by("time_hour", maintain_order=True):
         begins = flights["time_hour"][0]
         new = events.filter((pl.col("known_at") > since) & (pl.col("known_at") <= begins))
         found.append(Hour(begins, flights.to_dicts(), new))

@@ -11,8 +11,8 @@ from mainspring.evaluation import goal_gates
 
 @ms.pipeline
 def main(
-    validation_from: str = "2013-09-01",
-    test_from: str = "2013-10-01",
+    validation_from: str = "2013-08-01",
+    test_from: str = "2013-09-01",
     later_from: str = LATER_FROM,
     trials: int = 8,
     rounds: int = 60,
@@ -53,8 +53,8 @@ def main(
 
 @ms.pipeline
 def leak(
-    validation_from: str = "2013-09-01",
-    test_from: str = "2013-10-01",
+    validation_from: str = "2013-08-01",
+    test_from: str = "2013-09-01",
     later_from: str = LATER_FROM,
     learning_rate: float = 0.1,
     rounds: int = 40,

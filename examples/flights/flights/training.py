@@ -12,7 +12,7 @@ from mainspring.features import Definition, TrainingSet, apply, get_definition, 
 
 LATE_MINUTES = 15
 TAXI_MINUTES = 20
-LATER_FROM = "2013-12-01"
+LATER_FROM = "2013-11-01"
 PARTS = ("train", "validation", "test", "later")
 KEYS = ["time_hour", "flight", "tailnum"]
 
