@@ -220,8 +220,8 @@ def of_the_endpoint(
     """What was answered for later flights, held against what happened."""
     ranked = sorted(zip(answers, flights, strict=True), key=lambda pair: pair[0])
     told = (
-        f"{len(flights):,} flights of {_span(flights)}: all that were to leave {ASKED_FROM} from {ASKED_AT}:00"
-        f" to {ASKED_AT}:59, a request a day. Asked at {url} in {seconds:.1f} s. A few, safest first:"
+        f"{len(flights):,} flights of {_span(flights)}: those that were to leave {ASKED_FROM} from {ASKED_AT}:00"
+        f" to {ASKED_AT}:59 and arrived, a request a day. Asked at {url} in {seconds:.1f} s. A few, safest first:"
     )
     few = _table("flight", "departs", ">predicted late", ">arrived", "")
     for place in (0, 0.2, 0.4, 0.6, 0.8, 1):

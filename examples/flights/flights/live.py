@@ -17,7 +17,7 @@ from mainspring.streams import open_log, send
 from mainspring.workspace import current_workspace
 
 ASKED = ["carrier", "origin", "dest", "tailnum", "time_hour", "distance"]
-# All flights of an airport in an hour of each day: those of all hours, 54,000, would be minutes of requests.
+# The flights of an airport in an hour of each day that arrived: those of all hours, 54,000, would be minutes of requests.
 ASKED_FROM, ASKED_AT = "JFK", 20
 _PATIENCE_S = 60.0
 

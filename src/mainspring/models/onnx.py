@@ -89,7 +89,9 @@ def signature_of(
     """
     gives = output or (given.output if given else _output(model, classes))
     answers = model.outputs[-1 if gives.kind in ("probability", "probabilities") else 0]
-    if answers.dtype is not None and not answers.shape:  # of a sequence no shape is told, either
+    is_open = all(port.shape and not isinstance(port.shape[0], int) for port in model.inputs)
+    # Of a sequence no shape is told. One number for any number of rows is none for each.
+    if answers.dtype is not None and (not answers.shape or (is_open and isinstance(answers.shape[0], int))):
         raise InvalidError(f"output {answers.name}", answers.shape, "one answer for each row")
     if len(model.inputs) == 1 and len(model.inputs[0].shape) == 2 and model.inputs[0].shape[1] != 1:
         (port,) = model.inputs

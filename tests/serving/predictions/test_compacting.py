@@ -219,10 +219,13 @@ def test_one_is_found_though_the_clock_was_set_back(
     assert find_prediction(id_at(ids[-1], 1)) is None
 
 
-def test_a_segment_that_is_damaged_where_it_begins_holds_up_no_other(workspace: Workspace) -> None:
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_segment_that_is_damaged_holds_up_no_other(workspace: Workspace, before: int) -> None:
     registered()
     writer, ids = PredictionLog(predictions_folder(workspace)), []
     for _ in range(3):
+        for _ in range(before):
+            written(writer, 2)
         ids.append(written(writer, 2))
         writer.close()
     path = predictions_folder(workspace) / list_segments(predictions_folder(workspace))[1].name

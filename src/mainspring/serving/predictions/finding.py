@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
@@ -117,14 +117,14 @@ def scan_predictions(
 
 
 def _frames(prediction_id: str, workspace: Workspace) -> Iterator[pl.LazyFrame]:
-    """Rows among which an id may be, the likeliest first; segments that are damaged where they begin last, and they say so."""
+    """Rows among which an id may be, the likeliest first; whole segments last, which say what in them is damaged."""
     folder, writer = predictions_folder(workspace), writer_of(prediction_id)
     likely, damaged = _segments(folder, writer, prediction_id)
-    yield from _in_segments(folder, likely, prediction_id, workspace)
+    yield from _in_segments(folder, likely, prediction_id, workspace, _likely)
     yield from (
         scan_part(part, workspace) for part in PredictionParts(workspace.database).holding(writer, prediction_id)
     )
-    yield from _in_segments(folder, damaged, prediction_id, workspace)
+    yield from _in_segments(folder, [*likely, *damaged], prediction_id, workspace, lambda *each: _records(*each[:2]))
 
 
 def _segments(folder: Path, writer: str, prediction_id: str) -> tuple[list[str], list[str]]:
@@ -141,21 +141,19 @@ def _segments(folder: Path, writer: str, prediction_id: str) -> tuple[list[str],
 
 
 def _in_segments(
-    folder: Path, names: Sequence[str], prediction_id: str, workspace: Workspace
-) -> Iterator[pl.LazyFrame]:
-    """The rows of the records of segments that hold an id."""
+    folder: Path, names: Sequence[str], prediction_id: str, workspace: Workspace,
+    read: Callable[[Path, str, str], Iterator[bytes]],
+) -> Iterator[pl.LazyFrame]:  # fmt: skip
+    """The rows of the records of segments that hold an id, of those that are read."""
     for name in names:
-        likely = _likely(folder, name, prediction_id)
-        data = next((data for data in likely if _holds(_head(data), prediction_id)), None)
+        data = next((data for data in read(folder, name, prediction_id) if _holds(_head(data), prediction_id)), None)
         if data is not None:
             record = decode(data)
             yield frame_of([record], types_of(record.version, workspace)).lazy()
 
 
 def _likely(folder: Path, name: str, prediction_id: str) -> Iterator[bytes]:
-    """The records of a segment that may hold an id, the likeliest first: one of a single row names it; another is the last
-    that begins before it; in a damaged segment it may be any, and what is damaged says so.
-    """
+    """The records of a segment that may hold an id: one of a single row names it; another is the last that begins before it."""
     with suppress(NotFoundError, StorageError):
         yield from records_holding(folder, name, [prediction_id.encode()])
     with suppress(
@@ -164,7 +162,6 @@ def _likely(folder: Path, name: str, prediction_id: str) -> Iterator[bytes]:
         last = last_record(folder, name, lambda data: _head(data).id, prediction_id)
         if last is not None:
             yield last
-    yield from _records(folder, name)
 
 
 def _holds(head: Head, prediction_id: str) -> bool:

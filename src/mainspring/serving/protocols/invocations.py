@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -87,7 +88,7 @@ class Invocations:
             or not all(isinstance(each, str) for each in names)
         ):
             raise RequestError(400, "`dataframe_split` takes `columns`, a list of names, and `data`, a list of rows.")
-        twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
+        twice = _twice(names)
         if twice is not None:
             raise _refused([Problem(shorten(twice, 40), "stands twice")])
         return [self._zipped(names, at, row) for at, row in enumerate(rows)]
@@ -132,7 +133,7 @@ class Invocations:
         names, *data = rows
         if not {*names} & {*self._types} and len(names) == len(self._names):
             names, data = self._names, rows  # without a header, as SageMaker's callers send it
-        twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
+        twice = _twice(names)
         if twice is not None:
             raise RequestError(400, f"The column `{shorten(twice, 40)}` stands twice in the header.")
         if not data and (strange := [name for name in names if name not in self._types]):
@@ -160,3 +161,8 @@ class Invocations:
 def _refused(problems: list[Problem]) -> RequestError:
     """Rows that don't fit: the first problem is the message, and all have their places."""
     return RequestError(422, str(problems[0]), problems=problems)
+
+
+def _twice(names: list[str]) -> str | None:
+    """The first name that stands more than once."""
+    return next((name for name, times in Counter(names).items() if times > 1), None)
