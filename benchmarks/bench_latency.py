@@ -13,10 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-import joblib
-import numpy as np
-from bench_servers import COLUMNS, CONNECTIONS, ECHO, Case, own, running
-from sklearn.ensemble import HistGradientBoostingClassifier
+from bench_servers import CONNECTIONS, ECHO, Case, fitted, own, running
 
 from mainspring.serving.loadtest import Step, Target, load_test
 
@@ -36,13 +33,9 @@ CALLING = ECHO.replace(
 def main() -> None:
     """Print milliseconds by rate and server, and how many times the echo's."""
     rounds, duration_s = (1, 0.2) if "--small" in sys.argv else (5, 5.0)
-    random = np.random.default_rng(0)
-    rows = random.normal(size=(2_000, COLUMNS))
-    model = HistGradientBoostingClassifier(max_iter=50, random_state=0).fit(rows, rows[:, 0] > 0)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
         place = Path(folder)
-        joblib.dump(model, place / "model.joblib")
-        echo, *ours = own(place, model, rows)
+        echo, *ours = own(place, *fitted(place))
         called = Case(CALL, [sys.executable, "-c", CALLING, "PORT"], "/", echo.body)
         ports = [(case, servers.enter_context(running(case, place))[0]) for case in (echo, called, *ours)]
         for rate in RATES:

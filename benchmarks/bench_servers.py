@@ -86,17 +86,22 @@ class Case(NamedTuple):
 
 def main() -> None:
     """Print microseconds of CPU a request, and how many times those of ours."""
-    random = np.random.default_rng(0)
-    rows = random.normal(size=(2_000, COLUMNS))
-    model = HistGradientBoostingClassifier(max_iter=50, random_state=0).fit(rows, rows[:, 0] > 0)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        joblib.dump(model, place / "model.joblib")
+        model, rows = fitted(place)
         ours = {case.name: cost_us(case, place) for case in own(place, model, rows)}
         for case in [] if "--own" in sys.argv else others(place, rows[:1].tolist()):
             theirs = cost_us(case, place)
             for name, least in BUDGETS.items():
                 print(f"    {theirs / ours[name]:.1f} x {name} (at least {least})", flush=True)
+
+
+def fitted(place: Path) -> tuple[Any, np.ndarray]:
+    """The model, which is also in a file there, and the rows that it was fitted with."""
+    rows = np.random.default_rng(0).normal(size=(2_000, COLUMNS))
+    model = HistGradientBoostingClassifier(max_iter=50, random_state=0).fit(rows, rows[:, 0] > 0)
+    joblib.dump(model, place / "model.joblib")
+    return model, rows
 
 
 def cost_us(case: Case, place: Path) -> float:

@@ -111,6 +111,10 @@ def test_what_is_no_graph_or_gives_no_answers_is_named(workspace: Workspace, tmp
         path = saved(tmp_path / "s.onnx", [whole], [port("x")], [port("y", shape=())])
         with pytest.raises(InvalidError, match=r"output y.*one answer for each row"):
             register_onnx(path, "whole", output=output)
+    kept = helper.make_node("ReduceSum", ["x"], ["y"], keepdims=1)
+    path = saved(tmp_path / "k.onnx", [kept], [port("x")], [port("y", shape=(1, 1))])
+    with pytest.raises(InvalidError, match=r"output y.*one answer for each row"):
+        register_onnx(path, "kept", output=Output("number"))
     image = [port("x", shape=(None, 3, 3))], [port("y", shape=(None, 3, 3))]
     path = saved(tmp_path / "i.onnx", [helper.make_node("Neg", ["x"], ["y"])], *image)
     with pytest.raises(InvalidError, match="one value for each row"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
@@ -120,11 +120,13 @@ def _frames(prediction_id: str, workspace: Workspace) -> Iterator[pl.LazyFrame]:
     """Rows among which an id may be, the likeliest first; whole segments last, which say what in them is damaged."""
     folder, writer = predictions_folder(workspace), writer_of(prediction_id)
     likely, damaged = _segments(folder, writer, prediction_id)
-    yield from _in_segments(folder, likely, prediction_id, workspace, _likely)
+    quickly = (data for name in likely for data in _likely(folder, name, prediction_id))
+    yield from _rows(quickly, prediction_id, workspace)
     yield from (
         scan_part(part, workspace) for part in PredictionParts(workspace.database).holding(writer, prediction_id)
     )
-    yield from _in_segments(folder, [*likely, *damaged], prediction_id, workspace, lambda *each: _records(*each[:2]))
+    every = (data for name in (*likely, *damaged) for data in _records(folder, name))
+    yield from _rows(every, prediction_id, workspace)
 
 
 def _segments(folder: Path, writer: str, prediction_id: str) -> tuple[list[str], list[str]]:
@@ -140,16 +142,12 @@ def _segments(folder: Path, writer: str, prediction_id: str) -> tuple[list[str],
     return [name for first, name in begun if first <= prediction_id][-1:], damaged
 
 
-def _in_segments(
-    folder: Path, names: Sequence[str], prediction_id: str, workspace: Workspace,
-    read: Callable[[Path, str, str], Iterator[bytes]],
-) -> Iterator[pl.LazyFrame]:  # fmt: skip
-    """The rows of the records of segments that hold an id, of those that are read."""
-    for name in names:
-        data = next((data for data in read(folder, name, prediction_id) if _holds(_head(data), prediction_id)), None)
-        if data is not None:
-            record = decode(data)
-            yield frame_of([record], types_of(record.version, workspace)).lazy()
+def _rows(records: Iterator[bytes], prediction_id: str, workspace: Workspace) -> Iterator[pl.LazyFrame]:
+    """The rows of the record that holds an id, if it is among these."""
+    data = next((data for data in records if _holds(_head(data), prediction_id)), None)
+    if data is not None:
+        record = decode(data)
+        yield frame_of([record], types_of(record.version, workspace)).lazy()
 
 
 def _likely(folder: Path, name: str, prediction_id: str) -> Iterator[bytes]:
