@@ -130,3 +130,18 @@ def test_features_on_demand_are_computed_before_the_first_request(
     monkeypatch.setattr(OnlinePredictor, "fill", fill)
     live = ServingApp(workspace, "delays").live["delays"]
     assert (len(filled), live.rows_at_hand) == (5, 0)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_what_ends_the_process_while_features_are_read_fails_these_requests_alone(
+    app: ServingApp, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    def ends(*_: Any, **__: Any) -> Any:
+        raise SystemExit(3)
+
+    requests = [[{"k": k, "own": 1.0}] for k in range(3)]
+    with monkeypatch.context() as patch:
+        patch.setattr(OnlinePredictor, "fill", ends)
+        patch.setattr(OnlinePredictor, "fill_together", ends)
+        assert [status for status, _ in told(app, *requests, together=together)] == [500] * 3
+    assert [status for status, _ in told(app, *requests, together=together)] == [200] * 3
