@@ -114,6 +114,23 @@ assert not {"xgboost", "catboost", "torch"} & sys.modules.keys()
     )
 
 
+def test_what_was_loaded_before_the_first_model_is_stored_changes_nothing(blobs: FolderBlobs) -> None:
+    encoded = save(LogisticRegression(), blobs)[1]
+    setup = f"""
+from pathlib import Path
+import msgspec
+from lightgbm import LGBMClassifier
+from mainspring.artifacts import load
+from mainspring.artifacts.codec import Encoded
+from mainspring.testing.codecs import FolderBlobs
+from sklearn.pipeline import make_pipeline
+load(msgspec.json.decode({msgspec.json.encode(encoded)!r}, type=Encoded), FolderBlobs(Path({str(blobs.folder)!r})))
+"""
+    assert digest_in_fresh_process(
+        "make_pipeline(LGBMClassifier(n_jobs=1))", hash_seed=1, setup=setup
+    ) == content_digest(make_pipeline(LGBMClassifier(n_jobs=1)))
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_the_model_inside_has_the_bytes_and_the_digest_that_it_has_alone(library: str, blobs: FolderBlobs) -> None:
     model = AROUND["pipeline"](LIBRARIES[library]())

@@ -33,7 +33,7 @@ def is_distribution(name: str) -> bool:
 @contextmanager
 def without_cycles() -> Iterator[None]:
     """While this lasts, skops dumps distributions as calls, and no method that an estimator holds of itself."""
-    _extend_skops()
+    extend_skops()
     token = _dumping.set(True)
     try:
         yield
@@ -111,8 +111,11 @@ def _json(value: object) -> _Node:
 
 
 @cache
-def _extend_skops() -> None:
-    """Tell skops, once, how this module dumps what it can't dump by itself; it asks only inside `without_cycles`."""
+def extend_skops() -> None:
+    """Tell skops, once, how this module dumps what it can't dump by itself; it asks only inside `without_cycles`.
+
+    It replaces how estimators are dumped, so it comes before whatever else extends that.
+    """
     from numpy.random.mtrand import _rand
     from scipy.stats import rv_continuous, rv_discrete
     from scipy.stats._distn_infrastructure import rv_frozen

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
+from mainspring.artifacts import _distributions
 from mainspring.artifacts._called import extend_dispatch
 from mainspring.artifacts._models import ModelCodec
 from mainspring.artifacts.codec import Encoded
@@ -178,6 +179,7 @@ def extend_skops() -> None:
         def _construct(self) -> Any:
             return getattr(str, self.class_name.removeprefix("str."))
 
+    _distributions.extend_skops()
     extend_dispatch(lambda: _apart.get() is not None)
     plain_method = _get_state.dispatch(type(str.lower))
     for kind in (object, BaseEstimator):
