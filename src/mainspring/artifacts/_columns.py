@@ -10,15 +10,16 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 
 from mainspring.errors import CodecError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # NumPy takes a third as long as Polars to import, and names of types need none
+    import numpy as np
     from polars._typing import PolarsDataType
 
-Array = np.ndarray[Any, np.dtype[Any]]
+    Array = np.ndarray[Any, np.dtype[Any]]
+
 Feed = Callable[[bytes | memoryview], object]
 
 _NAMES: dict[object, str] = {
@@ -86,7 +87,7 @@ def feed_column(series: pl.Series, feed: Feed) -> None:
     nulls = series.null_count()
     feed(len(series).to_bytes(8, "little") + (b"\1" if nulls else b"\0"))
     if nulls:
-        feed(np.packbits(series.is_not_null().to_numpy()).data)
+        feed(_bits(series.is_not_null()))
     _feed_values(series, nulls > 0, feed)
 
 
@@ -96,7 +97,7 @@ def _feed_values(series: pl.Series, has_nulls: bool, feed: Feed) -> None:
         return
     if base is pl.Boolean:
         bits = series.fill_null(False) if has_nulls else series
-        feed(np.packbits(bits.to_numpy()).data)
+        feed(_bits(bits))
     elif base in (pl.String, pl.Categorical, pl.Enum):
         _feed_text(series if base is pl.String else series.cast(pl.String), has_nulls, feed)
     elif base is pl.Binary:
@@ -148,6 +149,12 @@ def _feed_numbers(series: pl.Series, has_nulls: bool, feed: Feed) -> None:
         feed_array(series.to_numpy(), feed)
 
 
+def _bits(series: pl.Series) -> memoryview:
+    import numpy as np
+
+    return np.packbits(series.to_numpy()).data
+
+
 def feed_array(values: Array, feed: Feed) -> None:
     """Feed the bytes of a contiguous array of numbers, floats normalised."""
     if values.size == 0:
@@ -158,9 +165,12 @@ def feed_array(values: Array, feed: Feed) -> None:
 def normal_floats(values: Array) -> Array:
     """A copy in which every NaN is the same one and −0.0 is 0.0.
 
+    >>> import numpy as np
     >>> normal_floats(np.array([-0.0])).tobytes() == normal_floats(np.array([0.0])).tobytes()
     True
     """
+    import numpy as np
+
     if values.dtype.kind == "c":
         parts = np.ascontiguousarray(values).view(values.real.dtype)
         return normal_floats(parts).view(values.dtype)

@@ -115,7 +115,12 @@ def test_a_value_of_a_key_is_in_its_record_in_one_of_its_forms(value: Any) -> No
     assert any(each in msgspec.msgpack.encode(["r", {"flight": [1, value]}]) for each in forms)
 
 
-@pytest.mark.parametrize("value", [True, 7, 1.5, "1.50", "nan", "ab", date(2024, 10, 4)])
+def test_a_text_of_a_key_is_in_no_record_of_a_longer_one() -> None:
+    (form,) = alike.forms_of({"input.flight": "user 12"}, {"flight": "user 12"})
+    assert form not in msgspec.msgpack.encode(["r", {"flight": ["user 123", "a user 12"]}])
+
+
+@pytest.mark.parametrize("value", [True, 7, 1.5, "1.50", "nan", "a", date(2024, 10, 4)])
 def test_a_value_that_may_be_written_otherwise_is_looked_for_in_every_record(value: Any) -> None:
     assert not alike.forms_of({"input.flight": value}, {"flight": str(value)})
 

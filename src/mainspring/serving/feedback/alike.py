@@ -61,7 +61,7 @@ def _forms(value: Any, text: str) -> Sequence[bytes]:
     if _INTEGER.fullmatch(text) and abs(int(text)) < 1 << 53:
         forms = [text.encode(), *map(msgspec.msgpack.encode, (int(text), float(text)))]
     elif isinstance(value, str) and not _NUMBER.fullmatch(text):
-        forms = [text.encode()]
+        forms = [msgspec.msgpack.encode(text)]  # with its length: `user 12` is not in what holds `user 123`
     else:
         return ()
     return forms if min(map(len, forms)) >= _LEAST_BYTES else ()
