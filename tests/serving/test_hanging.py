@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import pytest
 
-from mainspring.serving.hanging import ANSWERED, Hanging, Question
+from mainspring.serving.hanging import ANSWERED, Hanging, OwnThread, Question
 
 pytestmark = pytest.mark.one_backend("no store is read")
 
@@ -66,3 +67,19 @@ def test_a_version_counts_on_from_the_one_before_and_hangs_for_itself() -> None:
         after.begin(asked([]))
     after.end_overdue(9.0)
     assert (after.is_healthy, after.given_up) == (False, 5)
+
+
+def test_a_thread_of_its_own_answers_in_order_tells_what_is_raised_and_ends() -> None:
+    aside, told, goes_on = OwnThread("line/1"), list[int](), threading.Event()
+    waits = aside.submit(goes_on.wait, 10)
+    answers = [aside.submit(told.append, each) for each in range(3)]
+    fails, who = aside.submit(int, "x"), aside.submit(threading.current_thread)
+    answers[1].cancel()
+    aside.end()
+    goes_on.set()
+    assert waits.result(10)
+    with pytest.raises(ValueError, match="invalid literal"):
+        fails.result(10)
+    thread = who.result(10)
+    thread.join(10)
+    assert (told, thread.name, thread.daemon, thread.is_alive()) == ([0, 2], "line/1", True, False)

@@ -154,7 +154,7 @@ class ServingApp(WebApp):
     async def settle(self) -> None:
         """Wait for no store and no model any longer."""
         self._readers.shutdown(wait=False, cancel_futures=True)
-        self._streams.close()
+        await self._streams.close()
         retired, self._retired = self._retired, []
         closing = [asyncio.to_thread(live.close) for live in (*self.live.values(), *retired)]
         await asyncio.gather(*closing, *self._closing)

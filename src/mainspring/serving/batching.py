@@ -12,14 +12,13 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, chain
 from typing import Any, NamedTuple, Protocol
 
 from mainspring.errors import counted
 from mainspring.models.predictor import Prediction
 from mainspring.models.signature import Columns, plain
-from mainspring.serving.hanging import ANSWERED, Hanging, Question
+from mainspring.serving.hanging import ANSWERED, Hanging, OwnThread, Question
 from mainspring.web.request_error import RequestError
 
 Answers = list[Prediction]
@@ -87,7 +86,7 @@ class Batcher:
         self._rows_waiting = self._weight_waiting = 0
         self._running: list[_Waiting] = []
         self._is_scheduled = False
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: OwnThread | None = None
         self._begun_at = 0.0  # of the batch in the thread
         self._asked = _HERE  # what the model is asked there
         self._batch_s = 0.0
@@ -141,7 +140,7 @@ class Batcher:
     def close(self) -> None:
         """End the thread, if there is one, once it has answered what was begun; another is made if it is needed after all."""
         if self._thread is not None:
-            self._thread.shutdown(wait=False)
+            self._thread.end()
             self._thread = None
 
     def _leave(self) -> None:
@@ -258,7 +257,7 @@ class Batcher:
 
     def _aside(self, batch: list[_Waiting]) -> None:
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "model")
+            self._thread = OwnThread("model")
         self._begun_at = time.monotonic()
         asked = self._asked = Question(self._begun_at, leave=self._leave)
         self.hanging.begin(asked)

@@ -1,7 +1,7 @@
 """What takes a model too long, whether it is asked for the answers to a batch or for one part of an answer.
 
-A thread that hangs in a model can't be stopped: it is left to itself, and others answer what comes. A model's own process is
-ended.
+A thread that hangs in a model can't be stopped: it is left to itself, others answer what comes, and the server's end waits for
+none. A model's own process is ended.
 """
 
 from __future__ import annotations
@@ -9,6 +9,11 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
 
 _log = logging.getLogger("mainspring.serving")
 _MOST_STUCK = 3  # threads that may hang in a model before the server calls itself unhealthy
@@ -81,3 +86,32 @@ class Hanging:
             self.stuck += 1
             self._counts[_GIVEN_UP] += 1
             question.leave()
+
+
+class OwnThread(Executor):
+    """A thread of its own in which a model is asked one thing after another; if it hangs, the process ends all the same."""
+
+    def __init__(self, name: str) -> None:
+        self._asked: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        Thread(target=self._answer, name=name, daemon=True).start()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Ask something; the future tells what came of it."""
+        future: Future[Any] = Future()
+        self._asked.put((future, partial(fn, *args, **kwargs)))
+        return future
+
+    def end(self) -> None:
+        """End the thread, once it has answered what it was asked."""
+        self._asked.put(None)
+
+    def _answer(self) -> None:
+        while (asked := self._asked.get()) is not None:
+            future, ask = asked
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(ask())
+            except BaseException as error:  # noqa: BLE001  # it is told to who asked
+                future.set_exception(error)
+            del asked, future, ask  # what was asked is held by nobody while the thread waits

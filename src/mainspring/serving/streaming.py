@@ -9,8 +9,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -18,7 +16,7 @@ from mainspring.models.predictor import whole
 from mainspring.models.signature import Columns
 from mainspring.secrets import redact
 from mainspring.serving.failures import refusal_of
-from mainspring.serving.hanging import Question
+from mainspring.serving.hanging import OwnThread, Question
 from mainspring.serving.live import Live
 from mainspring.serving.predictions.ids import ids_from
 from mainspring.serving.predictions.record import Entry
@@ -29,6 +27,7 @@ _log = logging.getLogger("mainspring.serving")
 MOST_STREAMS = 32
 """Answers that are made in parts at once in one process, each in a thread."""
 _RETRY = ((b"retry-after", b"1"),)
+_CLOSING_S = 1.0
 _END: Any = object()
 
 
@@ -63,11 +62,11 @@ def form_of(accept: bytes) -> Form | None:
 
 
 class Streams:
-    """What makes parts in threads, for one application; a model that hangs keeps its thread until it goes on."""
+    """The answers of one application that are made in parts, each in a thread of its own. One that hangs stays `open`."""
 
     def __init__(self) -> None:
         self.open = 0
-        self.threads = ThreadPoolExecutor(MOST_STREAMS, "streams")
+        self.closing: set[asyncio.Future[Any]] = set()
 
     def begin(self, live: Live, columns: Columns) -> Stream:
         """Make the parts of an answer to one row, each when it is asked for. Whatever becomes of it, it is to be ended.
@@ -79,16 +78,18 @@ class Streams:
             raise RequestError(503, "So many answers are being streamed that this one is not begun. Ask later.", _RETRY)
         return Stream(self, live, live.predictor.predictor.stream(columns))
 
-    def close(self) -> None:
-        """Begin no more."""
-        self.threads.shutdown(wait=False, cancel_futures=True)
+    async def close(self) -> None:
+        """Wait until the generators are closed that are being closed, but for none that hangs."""
+        if self.closing:
+            await asyncio.wait(self.closing, timeout=_CLOSING_S)
 
 
 class Stream:
-    """The parts of one answer, in threads, one after another; the model is held until its generator is closed."""
+    """The parts of one answer, made one after another in a thread; the model is held until its generator is closed."""
 
     def __init__(self, streams: Streams, live: Live, parts: Generator[Any, None, None]) -> None:
         self._streams, self._live, self._parts = streams, live, parts
+        self._thread = OwnThread("stream")
         self._work: asyncio.Future[Any] | None = None
         streams.open += 1
         live.holders += 1
@@ -132,16 +133,19 @@ class Stream:
     def _ask(self, question: Question, ask: Callable[..., Any], *told: Any) -> asyncio.Future[Any]:
         """Ask the model something in a thread; it is given up if that takes too long."""
         hanging = self._live.batcher.hanging
-        self._work = asyncio.get_running_loop().run_in_executor(self._streams.threads, ask, *told)
+        self._work = asyncio.get_running_loop().run_in_executor(self._thread, ask, *told)
         hanging.begin(question)
         self._work.add_done_callback(lambda _: hanging.end(question))
         return self._work
 
     def _close(self) -> None:
-        with suppress(RuntimeError):  # the server has ended
-            self._ask(Question(time.monotonic()), self._parts.close).add_done_callback(self._closed)
+        closing = self._ask(Question(time.monotonic()), self._parts.close)
+        self._thread.end()
+        self._streams.closing.add(closing)
+        closing.add_done_callback(self._closed)
 
     def _closed(self, closing: asyncio.Future[Any]) -> None:
+        self._streams.closing.discard(closing)
         self._streams.open -= 1
         self._live.holders -= 1
         if not closing.cancelled() and (error := closing.exception()) is not None:
