@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -146,7 +146,7 @@ def test_a_model_that_hangs_is_given_up_and_another_thread_answers() -> None:
         with pytest.raises(RequestError, match=r"within 0\.05 s") as refused:
             await task
         assert refused.value.status == 504
-        assert (found.stuck, found.is_healthy) == (1, True)
+        assert (found.hanging.stuck, found.hanging.is_healthy) == (1, True)
         assert await found.answer({"x": [4]}, 1) == [8]
         hung.set()
         found.close()
@@ -182,7 +182,7 @@ class Held:
         async with asyncio.timeout(20):
             while any(each.is_set() for each in self.is_hanging):
                 await asyncio.sleep(0)
-            while not (found.is_idle or len(self.is_hanging) > hang) or found.stuck != hang:
+            while not (found.is_idle or len(self.is_hanging) > hang) or found.hanging.stuck != hang:
                 await asyncio.sleep(0)
 
     def go_on(self, place: int = -1) -> None:
@@ -247,7 +247,7 @@ def test_a_slow_model_under_bursts_is_not_taken_for_one_that_hangs(
                 await model.settled(found)
                 model.clock += TICK_S
             await asyncio.gather(*tasks)
-            assert (found.stuck, found.given_up, ended) == (0, 0, [])
+            assert (found.hanging.stuck, found.hanging.given_up, ended) == (0, 0, [])
             assert found._rows_waiting == found._weight_waiting == 0
             found.close()
 
@@ -276,19 +276,72 @@ def test_a_thread_that_hangs_is_found_in_time_and_one_that_comes_back_is_not_hel
             await second
         with pytest.raises(RequestError, match=r"waited for 2 s, behind 1 other, and was not begun"):
             await third
-        assert (found.stuck, found.given_up) == (0, 0)
+        assert (found.hanging.stuck, found.hanging.given_up) == (0, 0)
         for hang in (1, 2, 3):
             held.clock += LIMIT_S + TICK_S
             found.end_overdue()
             task = asyncio.create_task(found.answer({"x": [4]}, 1))
             await held.settled(found, hang)
-            assert (found.stuck, found.given_up, found.is_healthy) == (hang, hang, hang < 3)
+            assert (found.hanging.stuck, found.hanging.given_up, found.hanging.is_healthy) == (hang, hang, hang < 3)
         held.go_on()  # the one that does not hang
         assert await task == [8]
         held.go_on(0)
         await held.settled(found, 2)
-        assert (found.stuck, found.given_up, found.is_healthy) == (2, 3, True)
+        assert (found.hanging.stuck, found.hanging.given_up, found.hanging.is_healthy) == (2, 3, True)
         assert held.asked == [(0.0, [1]), (1.5, [2]), (4.5, [4]), (6.75, [4]), (9.0, [4])]
+
+    asyncio.run(ask())
+
+
+def test_a_log_that_stalls_is_no_model_that_hangs(held: Held) -> None:
+    goes_on, stalled = threading.Event(), threading.Event()
+
+    def log(_: object) -> None:
+        stalled.set()
+        goes_on.wait(10)
+
+    async def ask() -> None:
+        found = batcher(held, SLOW, timeout_s=LIMIT_S, log=log)
+        task = asyncio.create_task(found.answer({"x": [1]}, 1))
+        await held.settled(found)
+        held.go_on()
+        await asyncio.to_thread(stalled.wait, 10)
+        held.clock = LIMIT_S + TICK_S
+        found.end_overdue()
+        with pytest.raises(RequestError, match="The answer was not logged within 2 s"):
+            await task
+        assert (found.hanging.stuck, found.hanging.given_up) == (0, 0)
+        goes_on.set()
+        await held.settled(found)
+        assert found.is_idle
+
+    asyncio.run(ask())
+
+
+def test_the_model_is_not_asked_for_those_who_leave_while_features_are_read(held: Held) -> None:
+    goes_on, reads = threading.Event(), threading.Event()
+
+    class Fill:
+        def one(self, entry: Any) -> Columns:
+            return {"x": [entry]}
+
+        def together(self, entries: Sequence[Any]) -> list[Columns | Exception]:
+            reads.set()
+            goes_on.wait(10)
+            return [self.one(entry) for entry in entries]
+
+    async def ask() -> None:
+        found = batcher(held, SLOW, timeout_s=LIMIT_S, fill=Fill())
+        tasks = [asyncio.create_task(found.answer({}, 1, each)) for each in (1, 2, 3)]
+        await asyncio.to_thread(reads.wait, 10)
+        tasks[1].cancel()
+        await asyncio.sleep(0)
+        goes_on.set()
+        while not held.asked:
+            await asyncio.sleep(0)
+        held.go_on()
+        assert [await tasks[0], await tasks[2]] == [[2], [6]]
+        assert held.asked == [(0.0, [1, 3])]
 
     asyncio.run(ask())
 
@@ -315,7 +368,7 @@ def test_the_process_of_a_model_is_given_up_if_one_call_takes_too_long(held: Hel
         held.clock = 3.25
         found.end_overdue()
         await held.settled(found)
-        assert (found.is_idle, found.stuck, ended) == (True, 0, [LIMIT_S])
+        assert (found.is_idle, found.hanging.stuck, ended) == (True, 0, [LIMIT_S])
         with pytest.raises(RequestError, match="the request waited"):
             await tasks[1]
 
@@ -364,7 +417,7 @@ def test_a_batch_that_failed_is_not_asked_again_for_those_who_left(held: Held) -
             await held.settled(found)
             found.end_overdue()
         await held.settled(found)
-        assert (held.asked, found.given_up) == ([(0.0, [13, 2, 3]), (1.5, [13]), (3.0, [3])], 0)
+        assert (held.asked, found.hanging.given_up) == ([(0.0, [13, 2, 3]), (1.5, [13]), (3.0, [3])], 0)
         held.go_on()
         await asyncio.gather(*tasks, return_exceptions=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import importlib
 import socket
@@ -98,6 +99,25 @@ def asked(address: str, count: object, accept: str, path: str = "/predict") -> I
 
 def told(answer: http.client.HTTPResponse) -> list[Any]:
     return [msgspec.json.decode(line) for line in answer.read().splitlines()]
+
+
+def got(address: str, path: str) -> tuple[int, str]:
+    link = http.client.HTTPConnection(urlsplit(address).netloc, timeout=20)
+    link.request("GET", path)
+    answer = link.getresponse()
+    text = answer.read().decode()
+    link.close()
+    return answer.status, text
+
+
+def streamed(address: str, count: int) -> tuple[list[Any], Any]:
+    """The parts and the last event, once the model's process is up."""
+    while True:
+        with asked(address, count, LINES) as answer:
+            *parts, last = told(answer)
+        if last.get("error", {}).get("status") != 503:
+            return parts, last
+        threading.Event().wait(0.02)
 
 
 def until(file: Path) -> None:
@@ -233,6 +253,48 @@ def test_a_process_of_its_own_streams_too_and_stops_when_nobody_reads(workspace:
         assert (Path(workspace.project.root) / "closed-7").exists()
     finally:
         predictor.close()
+
+
+@pytest.mark.journey  # a process loads its model
+def test_a_process_that_hangs_in_streams_is_replaced_each_time(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    bind("hung", "teller@hung", version="teller/1", isolated=True)
+    with serve_aside(ServingApp(workspace, "hung", timeout_s=0.4)) as address:
+        for _ in range(4):
+            parts, last = streamed(address, -5)
+            assert (parts, last["error"]["status"]) == ([{"part": "word 1 "}], 504)
+        parts, last = streamed(address, 2)
+        assert (parts, [*last]) == ([{"part": "word 1 "}, {"part": "word 2 "}], ["end"])
+        with asked(address, 3, "application/json") as answer:
+            assert (answer.status, b"word 3" in answer.read()) == (200, True)
+        counted = got(address, "/metrics")[1]
+        assert 'mainspring_model_processes_replaced_total{endpoint="hung"} 4' in counted
+        assert 'mainspring_stuck_total{endpoint="hung"} 0' in counted
+        assert got(address, "/ready")[0] == 200
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+def test_threads_that_hang_in_streams_count_until_they_come_back(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    go: threading.Event = sys.modules["telling"].GO
+    go.clear()
+    with serve_aside(ServingApp(workspace, "teller", timeout_s=0.4)) as address:
+        for hang in (1, 2, 3):
+            parts, last = streamed(address, -5)
+            assert (parts, last["error"]["status"]) == ([{"part": "word 1 "}], 504)
+            assert f'mainspring_stuck_total{{endpoint="teller"}} {hang}' in got(address, "/metrics")[1]
+            assert got(address, "/ready")[0] == (200 if hang < 3 else 503)
+        assert streamed(address, 1)[0] == [{"part": "word 1 "}]
+        with asked(address, 3, "application/json") as answer:
+            assert (answer.status, b"word 3" in answer.read()) == (200, True)
+        go.set()
+        while got(address, "/ready")[0] != 200:
+            threading.Event().wait(0.01)
+        assert 'mainspring_stuck_total{endpoint="teller"} 3' in got(address, "/metrics")[1]
+    assert "teller/1 hangs: it has not answered for 0.4 s" in caplog.text
 
 
 def test_parts_are_plain_values() -> None:

@@ -169,6 +169,14 @@ def test_a_server_whose_model_hangs_ends_soon_after_the_time_limit(folder: Path,
         assert said.count("hangs and is killed") == (0 if first else 1)
 
 
+def test_a_server_that_answers_itself_ends_though_its_model_hangs_in_a_thread(folder: Path) -> None:
+    with served(folder, first=SLOW_CALLS, timeout_s=0.5) as running:
+        assert running.ask(-5)[0] == 504
+        running.process.terminate()
+        running.process.communicate(timeout=15)
+        assert running.process.returncode == 0
+
+
 @pytest.mark.slow  # processes that hang are given up after seconds
 def test_a_server_that_stops_waits_for_what_hangs_as_long_as_its_setting_says(folder: Path) -> None:
     with served(folder, first="import os; os.environ['MAINSPRING_SERVE_DRAIN_S'] = '0'", workers=1) as running:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ClassVar
@@ -98,13 +98,18 @@ class ServingApp(WebApp):
         self._timeout_s = timeout_s
         self.live = {name: load_live(workspace, name, timeout_s=timeout_s) for name in endpoints}
         self._readers = ThreadPoolExecutor(_READERS, "features")
-        self._streams = Streams(timeout_s)
+        self._streams = Streams()
         self._features_timeout_s, self._replay, self._max_entities = features_timeout_s, replay, max_entities
         super().__init__(Metrics({"endpoint": endpoints[0]} if len(endpoints) == 1 else {}, _PREDICTIONS), **limits)
         self._endpoints = EndpointStore(workspace.database)
         self._poll_s = poll_s
         self._first = endpoints[0]
         self._retired: list[Live] = []
+        self._closing: set[asyncio.Task[None]] = set()
+        self._asks: dict[str, Callable[[Live, Request], Awaitable[Answer]]] = {
+            PREDICT: self._predict, INFER: self._infer, INVOCATIONS: self._invoke, FEEDBACK: self._take_labels,
+            MODEL: self._tell, MODEL_READY: self._tell_ready,
+        }  # fmt: skip
 
     def route(self, path: str) -> str:
         """The route that a path belongs to."""
@@ -115,16 +120,14 @@ class ServingApp(WebApp):
 
     async def respond(self, route: str, request: Request) -> Answer:
         """Answer an admitted request."""
-        if route == PREDICT:
-            return await self._predict(request)
-        if route == INFER:
-            return await self._infer(request)
-        if route == INVOCATIONS:
-            return await self._invoke(request)
-        if route == FEEDBACK:
-            return await self._take_labels(request)
-        if route in (MODEL, MODEL_READY):
-            return self._model(route, request)
+        ask = self._asks.get(route)
+        if ask is not None:
+            live = self._asked(request, self._place(request.path))
+            live.holders += 1  # from here on it isn't closed, though the endpoint moves
+            try:
+                return await ask(live, request)
+            finally:
+                live.holders -= 1
         if route in ("/", "/docs", "/openapi.json"):
             return self._description(route, request)
         if route == "/v2":
@@ -138,7 +141,7 @@ class ServingApp(WebApp):
 
     def is_ready(self) -> bool:
         """Whether each model answers, and none hung."""
-        return super().is_ready() and all(live.batcher.is_healthy for live in self.live.values())
+        return super().is_ready() and all(live.batcher.hanging.is_healthy for live in self.live.values())
 
     def told(self) -> Sequence[str]:
         """The versions that answer, and what became of features and threads."""
@@ -151,11 +154,12 @@ class ServingApp(WebApp):
     async def settle(self) -> None:
         """Wait for no store and no model any longer."""
         self._readers.shutdown(wait=False, cancel_futures=True)
-        self._streams.close()
-        await asyncio.gather(*(asyncio.to_thread(live.close) for live in (*self.live.values(), *self._retired)))
+        await self._streams.close()
+        retired, self._retired = self._retired, []
+        closing = [asyncio.to_thread(live.close) for live in (*self.live.values(), *retired)]
+        await asyncio.gather(*closing, *self._closing)
 
-    async def _predict(self, request: Request) -> Answer:
-        live = self._asked(request, self._place(request.path))
+    async def _predict(self, live: Live, request: Request) -> Answer:
         if request.kind != JSON:
             raise RequestError(415, "Send JSON, with `Content-Type: application/json`.")
         form = form_of(request.headers.get(b"accept", b""))
@@ -178,22 +182,17 @@ class ServingApp(WebApp):
         if live.filling is not None:
             columns = await self._fill(live, live.filling, entry, request)
             told["features"] = live.count(entry)
-        stream = self._streams.begin(model.stream(columns))
+        stream = self._streams.begin(live, columns)
         parts = StreamedAnswer(stream, form, entry, told, self._timeout_s, live.write)
         return Answer(b"", form.kind, rows=1, headers=((b"x-model-version", live.header),), parts=parts)
 
-    async def _infer(self, request: Request) -> Answer:
-        place = self._place(request.path)
-        live = self._asked(request, place)
+    async def _infer(self, live: Live, request: Request) -> Answer:
         call = await self._read(request, live.inference.read, request.headers.get(HEADER_LENGTH))
         outcome = await self._outcome(live, call, request)
-        number = str(live.version.number)
-        return self._signed(
-            live, await _written(call, live.inference.write, call, outcome, place.name, number), outcome
-        )
+        told = self._place(request.path).name, str(live.version.number)
+        return self._signed(live, await _written(call, live.inference.write, call, outcome, *told), outcome)
 
-    async def _invoke(self, request: Request) -> Answer:
-        live = self._asked(request, self._place(request.path))
+    async def _invoke(self, live: Live, request: Request) -> Answer:
         call = await self._read(request, live.invocations.read, request.kind)
         outcome = await self._outcome(live, call, request)
         return self._signed(live, await _written(call, live.invocations.write, call, outcome), outcome)
@@ -203,8 +202,7 @@ class ServingApp(WebApp):
         body = await self.body(request)
         return read(body, *told) if len(body) <= _LARGE_BYTES else await asyncio.to_thread(read, body, *told)
 
-    async def _take_labels(self, request: Request) -> Answer:
-        live = self._asked(request, self._place(request.path))
+    async def _take_labels(self, live: Live, request: Request) -> Answer:
         body = await self.body(request)
         records = enumerate(read_labels(body, request.kind))
         take = partial(live.intake, records, "http")
@@ -215,13 +213,14 @@ class ServingApp(WebApp):
             raise RequestError(503, "Labels can't be logged now. Send all of them again.", _RETRY) from error
         return Answer(encode(expect_taken(taken) | {"id": request.id.decode()}))
 
-    def _model(self, route: str, request: Request) -> Answer:
-        place = self._place(request.path)
-        live = self._asked(request, place)
-        if route == MODEL_READY:
-            is_ready = self.is_ready()
-            return Answer(encode({"name": place.name, "ready": is_ready}), status=200 if is_ready else 503)
-        return Answer(encode(live.inference.metadata(place.name, [str(live.version.number)])))
+    async def _tell(self, live: Live, request: Request) -> Answer:
+        name = self._place(request.path).name
+        return Answer(encode(live.inference.metadata(name, [str(live.version.number)])))
+
+    async def _tell_ready(self, _: Live, request: Request) -> Answer:
+        is_ready = self.is_ready()
+        told = {"name": self._place(request.path).name, "ready": is_ready}
+        return Answer(encode(told), status=200 if is_ready else 503)
 
     def _description(self, route: str, request: Request) -> Answer:
         if route == "/openapi.json":
@@ -324,14 +323,16 @@ class ServingApp(WebApp):
             raise RequestError(422, f"Feature-Time: {error}") from error
 
     async def _give_up(self) -> None:
-        """Give up the calls that take too long."""
+        """Give up the calls that take too long, and close what nobody asks any more."""
         while True:
             await asyncio.sleep(min(_OVERDUE_S, self._timeout_s / 4))
             for live in (*self.live.values(), *self._retired):
                 live.batcher.end_overdue()
-            for live in [each for each in self._retired if each.is_idle]:
+            for live in [each for each in self._retired if not each.holders]:
                 self._retired.remove(live)
-                await asyncio.to_thread(live.close)
+                closing = asyncio.create_task(asyncio.to_thread(live.close))
+                self._closing.add(closing)  # apart, since a process may take its time
+                closing.add_done_callback(self._closing.discard)
 
     async def _follow(self) -> None:
         """Look each second whether an endpoint moved; the new model is loaded and warm before it answers."""
@@ -356,7 +357,7 @@ class ServingApp(WebApp):
             before, made = self.live[name], load_live(self.workspace, row.name, timeout_s=self._timeout_s)
             made.go_on(before)
             self.live[name] = made
-            self._retired.append(before)  # only now: requests that began with it end with it, and then it is closed
+            self._retired.append(before)  # requests that began with it end with it, and then it is closed
 
 
 async def _written(call: Call, write: Callable[..., Answer], *told: Any) -> Answer:

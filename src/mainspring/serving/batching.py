@@ -12,13 +12,13 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, chain
 from typing import Any, NamedTuple, Protocol
 
 from mainspring.errors import counted
 from mainspring.models.predictor import Prediction
 from mainspring.models.signature import Columns, plain
+from mainspring.serving.hanging import ANSWERED, Hanging, OwnThread, Question
 from mainspring.web.request_error import RequestError
 
 Answers = list[Prediction]
@@ -34,7 +34,8 @@ _QUICK_S = 25e-6  # about what a turn of the loop and the merging of batches cos
 MANY_ROWS = 256
 """Rows of a call, or of a batch, that are worth a thread, so that they hold up no other connection."""
 _PLAIN = {tuple, list}
-_MOST_STUCK = 3  # threads that may hang in a model before the server calls itself unhealthy
+_LEFT = ConnectionResetError("nobody waits for the answer")
+_HERE = Question(ANSWERED)  # what the event loop asks: nobody can look there whether it hangs
 
 
 class _Waiting(NamedTuple):
@@ -66,18 +67,17 @@ class Batcher:
     `timeout_s`, whether it waits or is being answered. `log` gets the entries of calls with their answers before these
     are given; what it raises is raised to each of the calls.
 
-    The model hangs if what it is asked at once takes it `timeout_s`, however long its calls waited before. `give_up` is
-    told this time, ends what has taken the model so long, and tells whether the thread waits for the model at all; with it
-    all calls are made in a thread. `stuck` threads hang now, and so many as `given_up` says ever did.
+    The model hangs if what it is asked at once takes it `timeout_s`, however long its calls waited before: `hanging` says how
+    often it did, and is told what else the model is asked. With `give_up`, which ends that, all calls are made in a thread.
     """
 
     def __init__(
         self, answer: Callable[[Columns, int], Answers], names: Sequence[str], *, call_s: float,
         most_rows: int = MOST_ROWS, most_waiting: int = MOST_WAITING, timeout_s: float = TIMEOUT_S, fill: Fill | None = None,
-        log: Log | None = None, give_up: Callable[[float], bool] | None = None,
+        log: Log | None = None, give_up: Callable[[float], bool] | None = None, name: str = "the model",
     ) -> None:  # fmt: skip
         self._answer, self._names, self._fill, self._log = answer, tuple(names), fill, log
-        self._give_up = give_up
+        self.hanging = Hanging(name, timeout_s, give_up)
         self.is_slow = call_s > SLOW_S or give_up is not None
         self.is_quick = call_s < _QUICK_S and not self.is_slow
         self._most_rows, self._most_waiting, self._timeout_s = most_rows, most_waiting, timeout_s
@@ -86,17 +86,11 @@ class Batcher:
         self._rows_waiting = self._weight_waiting = 0
         self._running: list[_Waiting] = []
         self._is_scheduled = False
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: OwnThread | None = None
         self._begun_at = 0.0  # of the batch in the thread
-        self._asked_at = 0.0  # of what the model was asked last
+        self._asked = _HERE  # what the model is asked there
         self._batch_s = 0.0
-        self.stuck = self.given_up = 0
         self.batches = 0
-
-    @property
-    def is_healthy(self) -> bool:
-        """Whether the model still answers: not if it hangs in several threads."""
-        return self.stuck < _MOST_STUCK
 
     async def answer(self, columns: Columns, rows: int, entry: Any = None, *, is_alone: bool = False) -> Answers:
         """The answers to a call; the log gets the `entry` with them. One that `is_alone` waits for no others to join it.
@@ -136,15 +130,7 @@ class Batcher:
             if call.until < now and not call.answered.done():
                 call.answered.set_exception(RequestError(504, self._late(call)))
         # A batch's calls came before it began, so that all of them are told by now if it hangs.
-        if self._running and self._thread is not None and self._asked_at + self._timeout_s < now:
-            if self._give_up is not None and self._give_up(self._timeout_s):
-                return  # its thread is told when the model's process ends, and goes on with what waits
-            self.stuck += 1  # its thread can't be stopped; another one answers what comes
-            self.given_up += 1
-            self._running = []
-            self._thread.shutdown(wait=False)
-            self._thread = None
-            self._run()
+        self.hanging.end_overdue(now)
 
     @property
     def is_idle(self) -> bool:
@@ -154,8 +140,14 @@ class Batcher:
     def close(self) -> None:
         """End the thread, if there is one, once it has answered what was begun; another is made if it is needed after all."""
         if self._thread is not None:
-            self._thread.shutdown(wait=False)
+            self._thread.end()
             self._thread = None
+
+    def _leave(self) -> None:
+        """Go on in another thread: that of what runs hangs."""
+        self._running = []
+        self.close()
+        self._run()
 
     def _weight(self, rows: int) -> int:
         """What a call counts of the rows that may wait: one large call refuses no small ones, nor they it."""
@@ -170,6 +162,8 @@ class Batcher:
         """What is said to a call that was being answered when its time ran out."""
         waited_s = int(10 * (self._begun_at - call.until + self._timeout_s)) / 10
         share = f", for {waited_s:g} s of which the request waited" if waited_s else ""
+        if self._asked.asked_at == ANSWERED:
+            return f"The answer was not logged within {self._timeout_s:g} s{share}."
         return f"The model did not answer within {self._timeout_s:g} s{share}."
 
     def _end_waiting(self, now: float) -> None:
@@ -197,7 +191,7 @@ class Batcher:
                 self._running = batch
                 self._aside(batch)
                 return
-            _tell(batch, self._settled(batch))
+            _tell(batch, self._settled(batch, _HERE))
         self._is_scheduled = False
 
     def _taken(self) -> list[_Waiting]:
@@ -211,9 +205,10 @@ class Batcher:
                 rows += call.rows
         return batch
 
-    def _settled(self, batch: Sequence[_Waiting]) -> list[Answers | BaseException]:
+    def _settled(self, batch: Sequence[_Waiting], asked: Question) -> list[Answers | BaseException]:
         """What to tell each call, once that is logged; what is given up is not."""
-        found = self._found(batch)
+        found = self._found(batch, asked)
+        asked.asked_at = ANSWERED  # a log that stalls is no model that hangs
         kept = [
             (call.entry, answers)
             for call, answers in zip(batch, found, strict=True)
@@ -227,33 +222,34 @@ class Batcher:
             return [answers if isinstance(answers, BaseException) else error for answers in found]
         return found
 
-    def _found(self, batch: Sequence[_Waiting]) -> list[Answers | BaseException]:
+    def _found(self, batch: Sequence[_Waiting], asked: Question) -> list[Answers | BaseException]:
         """For each call its answers, or what is raised to it."""
         if self._fill is None:
-            return self._answered([(call, call.columns) for call in batch])
-        columns = self._fill.together([call.entry for call in batch])
+            return self._answered([(call, call.columns) for call in batch], asked)
+        filled = zip(batch, self._fill.together([call.entry for call in batch]), strict=True)
+        columns = [_LEFT if call.answered.done() else own for call, own in filled]
         taken = [(call, own) for call, own in zip(batch, columns, strict=True) if not isinstance(own, Exception)]
-        answers = iter(self._answered(taken) if taken else ())
+        answers = iter(self._answered(taken, asked) if taken else ())
         return [own if isinstance(own, Exception) else next(answers) for own in columns]
 
-    def _answered(self, calls: Sequence[tuple[_Waiting, Columns]]) -> list[Answers | BaseException]:
+    def _answered(self, calls: Sequence[tuple[_Waiting, Columns]], asked: Question) -> list[Answers | BaseException]:
         """For each call its answers, or what was raised on it: when a batch fails, each of its calls is answered by itself."""
         if len(calls) > 1 and not all(call.answered.done() for call, _ in calls):
             own = [(columns, call.rows) for call, columns in calls]
-            self._asked_at = time.monotonic()
+            asked.asked_at = time.monotonic()
             try:
                 together = self._answer(merged(own, self._names), sum(rows for _, rows in own))
             except BaseException:  # noqa: BLE001  # which of the calls it was is found out below
-                return [self._alone(*each) for each in calls]
+                return [self._alone(*each, asked) for each in calls]
             ends = [*accumulate(rows for _, rows in own)]
             return [together[end - rows : end] for end, (_, rows) in zip(ends, own, strict=True)]
-        return [self._alone(*each) for each in calls]
+        return [self._alone(*each, asked) for each in calls]
 
-    def _alone(self, call: _Waiting, columns: Columns) -> Answers | BaseException:
+    def _alone(self, call: _Waiting, columns: Columns, asked: Question) -> Answers | BaseException:
         """A call's answers, or what was raised on it; none if nobody waits for them any longer."""
         if call.answered.done():
             return []
-        self._asked_at = time.monotonic()
+        asked.asked_at = time.monotonic()
         try:
             return self._answer(columns, call.rows)
         except BaseException as error:  # noqa: BLE001  # it is told to who asked, and logged there
@@ -261,15 +257,15 @@ class Batcher:
 
     def _aside(self, batch: list[_Waiting]) -> None:
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "model")
-        self._begun_at = self._asked_at = time.monotonic()
-        work = asyncio.get_running_loop().run_in_executor(self._thread, self._settled, batch)
+            self._thread = OwnThread("model")
+        self._begun_at = time.monotonic()
+        asked = self._asked = Question(self._begun_at, leave=self._leave)
+        self.hanging.begin(asked)
+        work = asyncio.get_running_loop().run_in_executor(self._thread, self._settled, batch, asked)
 
         def done(work: asyncio.Future[list[Answers | BaseException]]) -> None:
-            if self._running is not batch:  # it was given up, and others were begun
-                self.stuck -= 1
-                return
-            if work.cancelled():
+            self.hanging.end(asked)
+            if asked.is_left or work.cancelled():  # others were begun
                 return
             _tell(batch, work.result())
             now = time.monotonic()

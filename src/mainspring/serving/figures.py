@@ -19,7 +19,7 @@ def _models(lives: Mapping[str, Live]) -> list[str]:
         for name, live in lives.items()
     ]
     lines = gauge("mainspring_model_info", "The model version that answers.", versions)
-    given_up = [({"endpoint": name}, live.batcher.given_up) for name, live in lives.items()]
+    given_up = [({"endpoint": name}, live.batcher.hanging.given_up) for name, live in lives.items()]
     lines += counter("mainspring_stuck_total", "Batches that the model was given up on.", given_up)
     replaced = [({"endpoint": name}, live.restarts) for name, live in lives.items() if live.restarts is not None]
     if replaced:

@@ -33,7 +33,8 @@ class Live:
 
     `batcher` answers; the features of at most `rows_at_hand` rows are read so quickly that no thread is worth it, those of a
     store on another machine never, and `features` counts those that were read, by status. `example` are records that it
-    takes. `log` is where its predictions are logged, None if they aren't, and `intake` takes their labels.
+    takes, and `holders` are the requests and streams that began with it and haven't ended. `log` is where its predictions are
+    logged, None if they aren't, and `intake` takes their labels.
     """
 
     def __init__(
@@ -53,6 +54,8 @@ class Live:
         names = [field.name for field in model.signature.inputs]
         self.log, self.intake = log, intake
         self.features: Counter[str] = Counter()
+        self.holders = 0
+        self._replaced = 0  # processes of those that answered before
         self.write = None if log is None else partial(log.write, Source.of(endpoint, predictor))
         give_up = model.give_up if self.is_isolated else None
         self.inference = Inference(predictor.takes, model.signature)
@@ -62,23 +65,20 @@ class Live:
         self.rows_at_hand = reader.quick_rows if reader is not None and is_quick else 0
         self.filling = None if reader is None else Filling(self.name, predictor)
         self.batcher = Batcher(
-            model.answer, names, call_s=call_s, timeout_s=timeout_s, fill=self.filling, log=self.write, give_up=give_up
-        )
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing waits for an answer."""
-        return self.batcher.is_idle
+            model.answer, names, call_s=call_s, timeout_s=timeout_s, fill=self.filling, log=self.write, give_up=give_up,
+            name=self.name,
+        )  # fmt: skip
 
     @property
     def is_isolated(self) -> bool:
         """Whether the model is in a process of its own."""
-        return self.restarts is not None
+        return self.predictor.predictor.restarts is not None
 
     @property
     def restarts(self) -> int | None:
-        """How often the model's own process was replaced; None if it has none."""
-        return self.predictor.predictor.restarts
+        """How often the model's own process was replaced, also by those that answered before; None if it has none."""
+        own = self.predictor.predictor.restarts
+        return None if own is None else self._replaced + own
 
     def count(self, entry: Entry) -> Mapping[str, int] | None:
         """Count the features that were read for a request, and tell how many by status; None if the model takes none."""
@@ -91,6 +91,8 @@ class Live:
     def go_on(self, before: Live) -> None:
         """Count from where the one stopped that answered before the endpoint moved."""
         self.features = before.features  # which the requests that began with it add to
+        self.batcher.hanging.go_on(before.batcher.hanging)
+        self._replaced = before._replaced + (before.predictor.predictor.restarts or 0)
         self.intake.go_on(before.intake)
 
     def close(self) -> None:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mainspring.models.predictor import whole
+from mainspring.models.signature import Columns
 from mainspring.secrets import redact
 from mainspring.serving.failures import refusal_of
+from mainspring.serving.hanging import OwnThread, Question
+from mainspring.serving.live import Live
 from mainspring.serving.predictions.ids import ids_from
 from mainspring.serving.predictions.record import Entry
 from mainspring.web.app import encode
@@ -25,6 +27,7 @@ _log = logging.getLogger("mainspring.serving")
 MOST_STREAMS = 32
 """Answers that are made in parts at once in one process, each in a thread."""
 _RETRY = ((b"retry-after", b"1"),)
+_CLOSING_S = 1.0
 _END: Any = object()
 
 
@@ -59,34 +62,37 @@ def form_of(accept: bytes) -> Form | None:
 
 
 class Streams:
-    """What makes parts in threads, for one application; a model that hangs keeps its thread until it goes on."""
+    """The answers of one application that are made in parts, each in a thread of its own. One that hangs stays `open`."""
 
-    def __init__(self, timeout_s: float) -> None:
-        self.timeout_s = timeout_s
+    def __init__(self) -> None:
         self.open = 0
-        self._threads = ThreadPoolExecutor(MOST_STREAMS, "streams")
+        self.closing: set[asyncio.Future[Any]] = set()
 
-    def begin(self, parts: Generator[Any, None, None]) -> Stream:
-        """Make the parts of an answer, each when it is asked for.
+    def begin(self, live: Live, columns: Columns) -> Stream:
+        """Make the parts of an answer to one row, each when it is asked for. Whatever becomes of it, it is to be ended.
 
         Raises:
             RequestError: 503, so many are being made that there is no thread for it.
         """
         if self.open >= MOST_STREAMS:
             raise RequestError(503, "So many answers are being streamed that this one is not begun. Ask later.", _RETRY)
-        return Stream(self, self._threads, parts)
+        return Stream(self, live, live.predictor.predictor.stream(columns))
 
-    def close(self) -> None:
-        """Begin no more."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+    async def close(self) -> None:
+        """Wait until the generators are closed that are being closed, but for none that hangs."""
+        if self.closing:
+            await asyncio.wait(self.closing, timeout=_CLOSING_S)
 
 
 class Stream:
-    """The parts of one answer, in threads, one after another."""
+    """The parts of one answer, made one after another in a thread; the model is held until its generator is closed."""
 
-    def __init__(self, streams: Streams, threads: ThreadPoolExecutor, parts: Generator[Any, None, None]) -> None:
-        self._streams, self._threads, self._parts = streams, threads, parts
+    def __init__(self, streams: Streams, live: Live, parts: Generator[Any, None, None]) -> None:
+        self._streams, self._live, self._parts = streams, live, parts
+        self._thread = OwnThread("stream")
         self._work: asyncio.Future[Any] | None = None
+        streams.open += 1
+        live.holders += 1
 
     async def next(self) -> Any:
         """The next part, or `_END`.
@@ -95,26 +101,53 @@ class Stream:
             RequestError: 504, it isn't made in time; the model is asked for nothing more when it is.
             Exception: what the model raised.
         """
-        timeout_s = self._streams.timeout_s
-        self._streams.open += self._work is None
-        self._work = asyncio.get_running_loop().run_in_executor(self._threads, next, self._parts, _END)
-        done, _ = await asyncio.wait({self._work}, timeout=timeout_s)
-        if not done:
-            raise RequestError(504, f"The model did not make the next part within {timeout_s:g} s.")
-        return self._work.result()
+        made: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        timeout_s = self._live.batcher.hanging.timeout_s
+
+        def late() -> None:
+            if not made.done():
+                said = f"The model did not make the next part within {timeout_s:g} s."
+                made.set_exception(RequestError(504, said))
+
+        def back(work: asyncio.Future[Any]) -> None:
+            error = None if work.cancelled() else work.exception()
+            if made.done():  # nobody waits any longer
+                return
+            if work.cancelled():
+                made.cancel()
+            elif error is not None:
+                made.set_exception(error)
+            else:
+                made.set_result(work.result())
+
+        self._ask(Question(time.monotonic(), late), next, self._parts, _END).add_done_callback(back)
+        return await made
 
     def end(self) -> None:
         """Ask for nothing more: the generator is closed in its thread, once it has made what it is making."""
-        if self._work is not None:
+        if self._work is None:
+            self._close()
+        else:
             self._work.add_done_callback(lambda _: self._close())
 
+    def _ask(self, question: Question, ask: Callable[..., Any], *told: Any) -> asyncio.Future[Any]:
+        """Ask the model something in a thread; it is given up if that takes too long."""
+        hanging = self._live.batcher.hanging
+        self._work = asyncio.get_running_loop().run_in_executor(self._thread, ask, *told)
+        hanging.begin(question)
+        self._work.add_done_callback(lambda _: hanging.end(question))
+        return self._work
+
     def _close(self) -> None:
-        with suppress(RuntimeError):  # the server has ended
-            closing = asyncio.get_running_loop().run_in_executor(self._threads, self._parts.close)
-            closing.add_done_callback(self._closed)
+        closing = self._ask(Question(time.monotonic()), self._parts.close)
+        self._thread.end()
+        self._streams.closing.add(closing)
+        closing.add_done_callback(self._closed)
 
     def _closed(self, closing: asyncio.Future[Any]) -> None:
+        self._streams.closing.discard(closing)
         self._streams.open -= 1
+        self._live.holders -= 1
         if not closing.cancelled() and (error := closing.exception()) is not None:
             _log.warning("a model that was asked for nothing more raised %s", redact(repr(error)))
 
@@ -145,8 +178,10 @@ class StreamedAnswer:
             yield self._form.write("end", self._told | ids)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # a model may raise anything; it is told to who asked
             yield self._form.write("error", self._failure(error))
-        finally:
-            self._stream.end()
+
+    def end(self) -> None:
+        """Ask the model for nothing more."""
+        self._stream.end()
 
     def _failure(self, error: BaseException) -> dict[str, Any]:
         refused = refusal_of(error, self._entry.request_id, self._told["model_version"])

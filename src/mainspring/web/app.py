@@ -248,16 +248,17 @@ class WebApp:
 
     async def _send_live(self, answer: Answer, parts: Parts, request: Request, send: Send) -> None:
         """Send an answer while it is made."""
-        headers = [
-            (b"content-type", answer.kind), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"),
-            (b"x-request-id", request.id), *self.headers(), *answer.headers,
-        ]  # fmt: skip
         self.metrics.in_flight += 1
         try:
+            headers = [
+                (b"content-type", answer.kind), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"),
+                (b"x-request-id", request.id), *self.headers(), *answer.headers,
+            ]  # fmt: skip
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
             await send_parts(parts, request.receive, send)
         finally:
             self.metrics.in_flight -= 1
+            parts.end()
 
     def _expect_served(self, method: str, route: str) -> None:
         taken = self._taken.get(route)

@@ -22,6 +22,9 @@ class Parts(Protocol):
     def made(self) -> AsyncGenerator[bytes, None]:
         """The parts, each made when it is asked for; closed as soon as nobody asks any more."""
 
+    def end(self) -> None:
+        """Let go of what makes them; called once, whether or not one was asked for."""
+
 
 async def send_parts(parts: Parts, receive: Receive, send: Send) -> None:
     """Send the parts, and nothing more once the client is gone; then the connection is not used again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,7 @@ def test_the_process_answers_until_that_of_the_next_version_does(folder: Path) -
             model = load_model("line/1")
             model.fit(np.array([[0.0], [2.0]]), np.array([0.0, 4.0]))
             register(model, "line", input_example=pl.DataFrame({"x": [2.0]}))
+        sys.modules.pop("crooked")
         bind("lines", version="line/2")
         while running.ask(1)[1]["model_version"] != "line/2":
             load.wait(1)

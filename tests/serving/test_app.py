@@ -1,0 +1,197 @@
+"""A version that was moved from goes on for what began with it, within the limits of time, and is closed after that."""
+
+from __future__ import annotations
+
+import importlib
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+import polars as pl
+import psutil
+import pytest
+
+from mainspring.artifacts.project import importing_from
+from mainspring.models import register
+from mainspring.serving import bind
+from mainspring.serving.app import ServingApp
+from mainspring.serving.isolation import IsolatedPredictor
+from mainspring.web.server import Aside, serve_aside
+from mainspring.workspace import Workspace, using
+
+# At -5 it hangs; a stream ends when there is the file that it is told.
+MODULE = """
+from pathlib import Path
+from threading import Event
+from time import sleep
+from sklearn.base import BaseEstimator
+
+GO = Event()
+
+class Times(BaseEstimator):
+    def __init__(self, factor=1, file=""):
+        self.factor, self.file = factor, file
+
+    def predict(self, rows):
+        sleep(0.003)
+        if -5 in rows["x"].to_list(): GO.wait(20)
+        return [self.factor * each for each in rows["x"]]
+
+    def predict_stream(self, rows):
+        yield self.factor
+        while not Path(self.file).exists():
+            sleep(0.01)
+            yield 0
+"""
+LIMIT_S = 0.4
+pytestmark = pytest.mark.one_backend("the server reads both through the doors that have their own suites")
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    folder = tmp_path_factory.mktemp("moved")
+    (folder / "multiplying.py").write_text(MODULE)
+    sys.path.insert(0, str(folder))
+    try:
+        with Workspace.open(folder) as opened, using(opened), importing_from([folder]):
+            module: Any = importlib.import_module("multiplying")
+            for factor in (1, 2):
+                model = module.Times(factor, str(folder / "ends"))
+                register(model, "times", input_example=pl.DataFrame({"x": [2.0]}))
+            yield opened
+    finally:
+        sys.path.remove(str(folder))
+        sys.modules.pop("multiplying", None)
+
+
+@pytest.fixture
+def go() -> Iterator[threading.Event]:
+    """Ends what hangs."""
+    event: threading.Event = sys.modules["multiplying"].GO
+    event.clear()
+    yield event
+    event.set()
+
+
+@contextmanager
+def serving(workspace: Workspace, name: str, *, isolated: bool = False) -> Iterator[tuple[ServingApp, httpx.Client]]:
+    bind(name, f"times@{name}", version="times/1", isolated=isolated)
+    app = ServingApp(workspace, name, timeout_s=LIMIT_S, poll_s=0.05)
+    with serve_aside(app) as address, httpx.Client(base_url=address, timeout=20) as client:
+        yield app, client
+
+
+def move(name: str, client: httpx.Client) -> None:
+    """To the other version, and on until nothing that is done in turns is left to be done for the one before."""
+    bind(name, version="times/2")
+    while client.post("/predict", json={"x": 1}).json()["model_version"] != "times/2":
+        time.sleep(0.01)
+    time.sleep(LIMIT_S)
+
+
+@contextmanager
+def begun(app: ServingApp, client: httpx.Client, x: int) -> Iterator[Callable[[], bytes]]:
+    """A request of which the server has half; gives what sends the rest, and returns the whole answer."""
+    address, body = urlsplit(str(client.base_url)), msgspec.json.encode({"x": x})
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=20) as link:
+        head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(
+            body
+        )
+        link.sendall(head + body[:1])
+        while not app.metrics.in_flight:
+            time.sleep(0.01)
+
+        def finish() -> bytes:
+            link.sendall(body[1:])
+            return b"".join(iter(lambda: link.recv(4096), b""))
+
+        yield finish
+
+
+def test_what_began_with_a_version_that_was_moved_from_has_a_limit_too(
+    workspace: Workspace, go: threading.Event
+) -> None:
+    with serving(workspace, "late") as (app, client), begun(app, client, 3) as answered, begun(app, client, -5) as hung:
+        move("late", client)
+        answer = answered()
+        assert b"200 OK" in answer
+        assert b'"predictions":[3.0],"model_version":"times/1"' in answer
+        assert b"504" in hung().splitlines()[0]
+        while app._retired:
+            time.sleep(0.01)
+        go.set()
+
+
+def test_limits_hold_while_a_server_drains(workspace: Workspace, go: threading.Event) -> None:
+    bind("drains", "times@drains", version="times/1")
+    app = ServingApp(workspace, "drains", timeout_s=LIMIT_S, poll_s=0.05)
+    server = Aside(app)
+    closing = threading.Thread(target=server.close)
+    with httpx.Client(base_url=server.address, timeout=20) as client, begun(app, client, -5) as hung:
+        move("drains", client)
+        with begun(app, client, -5) as second:
+            closing.start()
+            while not app.is_draining:
+                time.sleep(0.01)
+            assert [b"504" in each().splitlines()[0] for each in (hung, second)] == [True, True]
+    go.set()
+    closing.join()
+
+
+def test_what_a_model_was_given_up_on_is_counted_on_when_its_endpoint_moves(
+    workspace: Workspace, go: threading.Event
+) -> None:
+    counted = 'mainspring_stuck_total{endpoint="counted"} 1\n'
+    with serving(workspace, "counted") as (_, client):
+        assert client.post("/predict", json={"x": -5}).status_code == 504
+        while counted not in client.get("/metrics").text:
+            time.sleep(0.01)
+        move("counted", client)
+        assert counted in client.get("/metrics").text
+        go.set()
+
+
+def test_a_version_that_takes_its_time_to_close_holds_up_no_limit(
+    workspace: Workspace, go: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+    with serving(workspace, "slow") as (app, client):
+        monkeypatch.setattr(app.live["slow"], "close", lambda: closed.append(go.wait(10)))
+        move("slow", client)
+        assert client.post("/predict", json={"x": -5}).status_code == 504
+        assert closed == []
+        go.set()
+    assert closed == [True]
+
+
+@pytest.mark.journey  # processes load their models
+def test_a_process_answers_what_began_with_it_and_ends_after_that(workspace: Workspace) -> None:
+    folder = Path(workspace.project.root)
+    with (
+        serving(workspace, "apart", isolated=True) as (app, client),
+        begun(app, client, 3) as answered,
+        client.stream("POST", "/predict", json={"x": 1}, headers={"Accept": "application/x-ndjson"}) as stream,
+    ):
+        lines = stream.iter_lines()
+        assert next(lines) == '{"part":1}'
+        model = app.live["apart"].predictor.predictor
+        assert isinstance(model, IsolatedPredictor)
+        process = model.process.pid
+        assert process is not None
+        move("apart", client)
+        (folder / "ends").touch()
+        *parts, end = (msgspec.json.decode(line) for line in lines)
+        assert {each["part"] for each in parts} == {0}
+        assert end["end"]["model_version"] == "times/1"
+        assert psutil.pid_exists(process)
+        assert b'"predictions":[3.0],"model_version":"times/1"' in answered()
+        while psutil.pid_exists(process):
+            time.sleep(0.01)
