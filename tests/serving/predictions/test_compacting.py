@@ -34,7 +34,7 @@ from mainspring.serving.predictions._store import gc_roots
 from mainspring.serving.predictions.frames import Rows
 from mainspring.serving.predictions.ids import PredictionIds, id_at, ids_from
 from mainspring.serving.predictions.log import predictions_folder
-from mainspring.store import list_segments, read_segment
+from mainspring.store import SegmentRecord, list_segments, read_segment
 from mainspring.testing.plugin import Backend
 from mainspring.workspace import Workspace
 
@@ -126,6 +126,28 @@ def test_a_compaction_that_was_killed_before_it_removed_a_segment_is_ended_by_th
     assert_frame_equal(everything(workspace), before)
     compact_predictions()
     assert_frame_equal(everything(workspace), before)
+    assert list_segments(predictions_folder(workspace)) == []
+    assert len({*logs.ids}) == before.height
+
+
+@pytest.mark.parametrize("is_read_first", [True, False])
+def test_what_another_machine_compacts_meanwhile_is_in_parts_once(
+    workspace: Workspace, logs: Logs, monkeypatch: pytest.MonkeyPatch, is_read_first: bool
+) -> None:
+    before = everything(workspace)
+
+    def meanwhile(folder: Path, name: str) -> Iterator[SegmentRecord]:
+        monkeypatch.undo()
+        records = [*read_segment(folder, name)]
+        monkeypatch.setitem(workspace.__dict__, "owner", "elsewhere:boot:1:1")
+        assert compact_predictions().segments == 9
+        monkeypatch.undo()
+        yield from records if is_read_first else read_segment(folder, name)
+
+    monkeypatch.setattr(parts, "read_segment", meanwhile)
+    compact_predictions()
+    assert_frame_equal(everything(workspace), before)
+    assert len({*gc_roots(workspace.database)}) == 18
     assert list_segments(predictions_folder(workspace)) == []
     assert len({*logs.ids}) == before.height
 
