@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
 
 from mainspring.clock import now_us
-from mainspring.serving import OutsideService, outside_service
+from mainspring.serving import OutsideService, compaction, outside_service
 from mainspring.serving.compaction import Order, _compact, compact_logs, compacting
 from mainspring.serving.feedback.intake import feedback_folder, feedback_log
 from mainspring.serving.predictions import find_prediction, prediction_log, scan_predictions
@@ -54,8 +55,6 @@ def test_what_is_closed_becomes_parts_while_a_server_runs(
 
 @pytest.mark.one_backend("threads and processes, as on any")
 def test_it_is_turned_off(workspace: Workspace, closed: tuple[OutsideService, str]) -> None:
-    import threading
-
     with compacting(workspace, 0):
         assert [each.name for each in threading.enumerate() if each.name == "compaction"] == []
     assert segments(workspace) == 2
@@ -81,8 +80,6 @@ def test_where_another_process_is_at_it_nothing_happens(
 def test_a_damaged_segment_is_said_and_stays(
     workspace: Workspace, closed: tuple[OutsideService, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    import threading
-
     (segment,) = list_segments(predictions_folder(workspace))
     path = predictions_folder(workspace) / segment.name
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
@@ -92,3 +89,25 @@ def test_a_damaged_segment_is_said_and_stays(
     assert "damaged at byte" in caplog.text
     assert path.exists()
     assert closed[0].endpoint.name == "fraud"
+
+
+@pytest.mark.one_backend("a process, as on any")
+@pytest.mark.parametrize(("full", "niceness"), [(1, 19), (3, 9), (9, 0)])
+def test_the_more_waits_the_less_willingly_others_go_first(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, full: int, niceness: int
+) -> None:
+    for number in range(full):
+        path = predictions_folder(workspace) / f"{number:016x}-00000000.segment"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.truncate(64 << 20)
+    asked: list[int] = []
+    ended = threading.Event()
+
+    def compact(_: Workspace, ended: threading.Event, niceness: int) -> None:
+        asked.append(niceness)
+        ended.set()
+
+    monkeypatch.setattr(compaction, "_compact", compact)
+    compaction._watch(workspace, 0.01, ended)
+    assert asked == [niceness]

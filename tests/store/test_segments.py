@@ -10,6 +10,7 @@ import tempfile
 import time
 from bisect import bisect_right
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 
 from mainspring.errors import ConflictError, InvalidError, NotFoundError, StorageError
 from mainspring.store import (
+    SegmentRecord,
     SegmentWriter,
     last_record,
     list_segments,
@@ -29,6 +31,7 @@ from mainspring.store import (
     remove_segment,
     segments,
 )
+from mainspring.store.frames import LARGEST_RECORD_BYTES
 from mainspring.testing._writers import numbered
 from mainspring.testing.processes import Child
 from mainspring.testing.threads import at_once
@@ -253,6 +256,87 @@ def test_a_damaged_record_is_not_given_and_another_one_is(tmp_path: Path) -> Non
         last_record(tmp_path, path.name, bytes.decode, "y")
     with pytest.raises(NotFoundError):
         last_record(tmp_path, "0" * 16 + "-00000000.segment", bytes.decode, "b")
+
+
+def read_in_part(folder: str, name: str, *, past_damage: bool) -> tuple[list[SegmentRecord], bool]:
+    """What can be read of a segment, and whether it is told as damaged."""
+    found: list[SegmentRecord] = []
+    try:
+        for each in read_segment(folder, name, past_damage=past_damage):
+            found.append(each)  # noqa: PERF402  # it may end with an error
+    except StorageError as error:
+        assert "damaged at byte" in str(error)  # noqa: PT017  # the records before it are looked at, too
+        return found, True
+    return found, False
+
+
+damages = st.one_of(
+    st.integers(0, 7).map(lambda bit: lambda data: bytes([data[0] ^ 1 << bit]) + data[1:]),
+    st.integers(1, 60).map(lambda count: lambda data: bytes(min(count, len(data))) + data[count:]),
+    st.binary(min_size=1, max_size=12).map(lambda noise: lambda data: (noise + data[len(noise) :])[: len(data)]),
+    st.integers(0, LARGEST_RECORD_BYTES).map(lambda size: lambda data: size.to_bytes(4, "little") + data[4:]),
+)
+
+
+@given(
+    st.lists(st.one_of(st.text("abc\0", max_size=6).map(str.encode), st.binary(max_size=40)), min_size=1, max_size=8),
+    damages, st.data(), st.booleans(), st.integers(8, 40),
+)  # fmt: skip
+def test_whatever_is_damaged_the_whole_records_behind_it_are_read_and_it_is_told(
+    records: list[bytes], damage: Callable[[bytes], bytes], data: st.DataObject, live: bool, read_bytes: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, patch.object(segments, "_READ_BYTES", read_bytes):
+        writer = SegmentWriter(folder)
+        writer.append(records)
+        path = only_file(Path(folder))
+        before, _ = read_in_part(folder, path.name, past_damage=False)
+        whole = path.read_bytes()
+        starts = [each.offset for each in before]
+        place = data.draw(st.sampled_from([*starts, *starts, *range(8, len(whole) - 4)]))
+        harmed = whole[:place] + damage(whole[place:])
+        assert len(harmed) >= len(whole)
+        harmed = harmed[: len(whole)]
+        path.write_bytes(harmed)
+        if not live:
+            writer.close()
+        intact = [each for each in before if harmed[each.offset : each.end] == whole[each.offset : each.end]]
+        read, is_told = read_in_part(folder, path.name, past_damage=True)
+        stopped, is_told_at_once = read_in_part(folder, path.name, past_damage=False)
+        writer.close()
+    assert read == intact
+    assert stopped == intact[: len(stopped)]
+    assert is_told == is_told_at_once
+    assert is_told or intact == before[: len(intact)]  # else what is left out would be removed
+    assert is_told or stopped == intact
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=8), st.data(), st.booleans())
+def test_what_is_cut_off_is_torn_and_what_stands_before_it_is_read(
+    records: list[bytes], data: st.DataObject, live: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        writer = SegmentWriter(folder)
+        writer.append(records)
+        path = only_file(Path(folder))
+        before = list(read_segment(folder, path.name))
+        size = data.draw(st.integers(0, before[-1].end))
+        os.truncate(path, size)
+        if not live:
+            writer.close()
+        assert list(read_segment(folder, path.name)) == [each for each in before if each.end <= size]
+        writer.close()
+
+
+def test_zeros_are_torn_only_if_nothing_whole_stands_behind_them(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path)
+    writer.append([b"first", b"x" * (3 << 20), b"last"])
+    writer.close()
+    path = only_file(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:21] + bytes(3 << 20) + whole[21 + (3 << 20) :])
+    assert read_in_part(str(tmp_path), path.name, past_damage=False)[1]
+    path.write_bytes(whole[:21] + bytes(3 << 20))
+    assert records(tmp_path) == [b"first"]
 
 
 def test_a_length_that_no_writer_writes_is_damage_and_no_torn_tail(tmp_path: Path) -> None:

@@ -26,15 +26,17 @@ from mainspring.serving.predictions.log import predictions_folder
 from mainspring.store import list_segments
 from mainspring.workspace import Project, Workspace
 
-_NICENESS = 19
+_LEAST_PRIORITY, _STEP = 19, 5
+_BEHIND_BYTES = 64 << 20
 _log = logging.getLogger("mainspring.serving")
 
 
 class Order(msgspec.Struct, frozen=True):
-    """The project whose logs are compacted, with its settings as they are in force."""
+    """The project whose logs are compacted, with its settings as they are in force, and how willingly others go first."""
 
     root: str
     settings: dict[str, Any]
+    niceness: int = _LEAST_PRIORITY
 
 
 @contextmanager
@@ -55,18 +57,28 @@ def compacting(workspace: Workspace, every_s: float) -> Iterator[None]:
 def _watch(workspace: Workspace, every_s: float, ended: threading.Event) -> None:
     while not ended.wait(every_s):
         with suppress(OSError):  # the folder can't be read, or there is no process to be had: the next time
-            if any(not each.live for log in _folders(workspace) for each in list_segments(log)):
-                _compact(workspace, ended)
+            closed = [each for log in _folders(workspace) for each in list_segments(log) if not each.live]
+            if closed:
+                _compact(workspace, ended, niceness_of(sum(each.size_bytes for each in closed)))
+
+
+def niceness_of(closed_bytes: int) -> int:
+    """How willingly compaction lets others go first: less so with each full segment that waits, or a busy core would starve it.
+
+    >>> niceness_of(64 << 20), niceness_of(128 << 20), niceness_of(1 << 30)
+    (19, 14, 0)
+    """
+    return max(_LEAST_PRIORITY - _STEP * max(closed_bytes // _BEHIND_BYTES - 1, 0), 0)
 
 
 def _folders(workspace: Workspace) -> tuple[Path, Path]:
     return predictions_folder(workspace), feedback_folder(workspace)
 
 
-def _compact(workspace: Workspace, ended: threading.Event) -> None:
+def _compact(workspace: Workspace, ended: threading.Event, niceness: int = _LEAST_PRIORITY) -> None:
     """Have a process compact what is closed, until it has, or the block ends."""
     settings = {name: each.value for name, each in workspace.project.settings.origins.items()}
-    order = Order(str(workspace.project.root), settings)
+    order = Order(str(workspace.project.root), settings, niceness)
     with subprocess.Popen(
         [sys.executable, "-P", "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         env=os.environ | threads_environment(1) | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
@@ -104,9 +116,10 @@ def compact_logs(order: Order) -> None:
 
 def main() -> None:
     """The process that compacts: told on stdin what."""
-    os.nice(_NICENESS)
+    order = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Order)
+    os.nice(order.niceness)
     try:
-        compact_logs(msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Order))
+        compact_logs(order)
     except MainspringError as error:
         sys.exit(str(error))
 

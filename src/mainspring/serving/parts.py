@@ -68,9 +68,9 @@ class PartStore(Generic[PartKind]):
         rows = self.database.query(sql, tuple(values))
         return [msgspec.convert(dict(zip(self._kind.__struct_fields__, row, strict=True)), self._kind) for row in rows]
 
-    def is_compacted(self, segment: str) -> bool:
-        """Whether the records of a segment are in parts."""
-        row = self.database.query_one(f"SELECT 1 FROM {self._table} WHERE segment = ? LIMIT 1", (segment,))
+    def is_compacted(self, segment: str, tx: Transaction | None = None) -> bool:
+        """Whether the records of a segment are in parts, by a transaction if there is one."""
+        row = (tx or self.database).query_one(f"SELECT 1 FROM {self._table} WHERE segment = ? LIMIT 1", (segment,))
         return row is not None
 
     def blobs(self) -> Iterable[str]:
@@ -106,8 +106,14 @@ def compact_segments(
                 except StorageError as error:  # it stays, and holds up no other
                     damaged.append(error)
                     continue
+                except NotFoundError:
+                    if (folder / segment.name).exists():
+                        raise
+                    continue  # another machine, which has the same folder, compacted it
                 with workspace.database.transaction() as tx:
                     leases.check(tx, lease)
+                    if store.is_compacted(segment.name, tx):  # by that machine, meanwhile
+                        made = []
                     for part in made:
                         store.put(tx, part)
                 segments, parts, rows = segments + 1, parts + len(made), rows + sum(part.row_count for part in made)

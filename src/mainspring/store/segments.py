@@ -1,7 +1,7 @@
 """Segments: append-only files of records in a folder, one writer each, any number of readers.
 
 Invariant: what `append` returned from is read by everybody, also after the writer was killed at any instant; what was
-written in part is never read as a record. A frame is length, CRC-32 of length and record (both little-endian), record.
+written in part is never read as a record. A tail is torn, as a kill leaves it, only if no whole frame stands behind it.
 """
 
 from __future__ import annotations
@@ -24,18 +24,15 @@ import msgspec
 
 from mainspring.errors import ConflictError, InvalidError, NotFoundError, StorageError
 from mainspring.store.blobs import write_all
+from mainspring.store.frames import HEADER_BYTES, LARGEST_FRAME_BYTES, LARGEST_RECORD_BYTES, header, next_frame
 from mainspring.store.space import naming_full_disk
 
 _MAGIC = b"MSSEG\0\0\1"  # its last byte is the format's number
-_HEADER_BYTES = 8
-_header = struct.Struct("<II").unpack_from
 _SUFFIX = ".segment"
 _NEW = ".new"
 _NAME = re.compile(r"[a-z0-9_]{0,40}")
 _FILE = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}(-[a-z0-9_]+)?\.segment")
 _SIZE_BYTES = 64 << 20
-LARGEST_RECORD_BYTES = 16 << 20
-_LARGEST_FRAME_BYTES = _HEADER_BYTES + LARGEST_RECORD_BYTES
 _READ_BYTES = 1 << 20
 _ABANDONED_S = 3600.0
 
@@ -58,7 +55,7 @@ class SegmentRecord(NamedTuple):
     @property
     def end(self) -> int:
         """The offset behind it."""
-        return self.offset + _HEADER_BYTES + len(self.record)
+        return self.offset + HEADER_BYTES + len(self.record)
 
 
 class SegmentWriter:
@@ -99,7 +96,7 @@ class SegmentWriter:
                     raise
             if file.size_bytes >= self._size_bytes:
                 self._end()
-            return SegmentRecord(file.name, file.size_bytes - _HEADER_BYTES - len(records[-1]), records[-1])
+            return SegmentRecord(file.name, file.size_bytes - HEADER_BYTES - len(records[-1]), records[-1])
 
     def close(self) -> None:
         """End the segment, so that it counts as closed; a later append begins another."""
@@ -196,7 +193,7 @@ def read_segments(folder: str | Path, cursor: Mapping[str, int] | None = None) -
     kill leaves it, is passed over; while the writer lives, it may become a record later.
 
     Raises:
-        StorageError: a closed segment is damaged, or one can't be read.
+        StorageError: a segment is damaged, or one can't be read.
     """
     folder = Path(folder)
     for name in _names(folder):
@@ -204,15 +201,17 @@ def read_segments(folder: str | Path, cursor: Mapping[str, int] | None = None) -
             yield from _records(folder / name, (cursor or {}).get(name, 0))
 
 
-def read_segment(folder: str | Path, name: str) -> Iterator[SegmentRecord]:
+def read_segment(folder: str | Path, name: str, *, past_damage: bool = False) -> Iterator[SegmentRecord]:
     """Every record of one segment, in the order in which they were appended; a torn tail is passed over.
+
+    With `past_damage` also those behind what is damaged, which is told after the last one.
 
     Raises:
         NotFoundError: there is none, or it was removed.
-        StorageError: it is closed and damaged, or can't be read.
+        StorageError: it is damaged, or can't be read.
     """
     with _expecting(folder, name):
-        yield from _records(Path(folder, name), 0)
+        yield from _records(Path(folder, name), 0, past_damage=past_damage)
 
 
 def last_record(folder: str | Path, name: str, key: Callable[[bytes], str], most: str) -> bytes | None:
@@ -230,9 +229,9 @@ def last_record(folder: str | Path, name: str, key: Callable[[bytes], str], most
     starts = _starts(data)
 
     def frame(start: int) -> bytes:
-        return data[start : start + _HEADER_BYTES + _header(data, start)[0]]
+        return data[start : start + HEADER_BYTES + header(data, start)[0]]
 
-    place = bisect_right(starts, most, key=lambda start: key(frame(start)[_HEADER_BYTES:])) - 1
+    place = bisect_right(starts, most, key=lambda start: key(frame(start)[HEADER_BYTES:])) - 1
     return _verified(folder, name, frame(starts[place]), starts[place]) if place >= 0 else None
 
 
@@ -253,10 +252,10 @@ def records_holding(folder: str | Path, name: str, any_of: Sequence[bytes]) -> l
             for place, stop in places:
                 while end <= place:  # from frame to frame, to the one in which it begins
                     start, is_found = end, False
-                    end += _HEADER_BYTES + _header(data, start)[0]
-                if is_found or place < start + _HEADER_BYTES or stop > end:
+                    end += HEADER_BYTES + header(data, start)[0]
+                if is_found or place < start + HEADER_BYTES or stop > end:
                     continue
-                frame = os.pread(handle, min(end - start, _LARGEST_FRAME_BYTES), start)
+                frame = os.pread(handle, min(end - start, LARGEST_FRAME_BYTES), start)
                 if len(frame) < end - start:  # torn, or its length is damaged
                     break
                 found.append(_verified(folder, name, frame, start))
@@ -285,8 +284,8 @@ def _places(handle: int, any_of: Sequence[bytes]) -> Iterator[tuple[int, int]]:
 
 def _verified(folder: str | Path, name: str, frame: bytes, start: int) -> bytes:
     """The record of a frame, which begins there."""
-    found = frame[_HEADER_BYTES:]
-    if crc32(found, crc32(frame[:4])) != _header(frame)[1]:
+    found = frame[HEADER_BYTES:]
+    if crc32(found, crc32(frame[:4])) != header(frame)[1]:
         raise StorageError(str(Path(folder, name)), f"the segment is damaged at byte {start:,}")
     return found
 
@@ -298,7 +297,7 @@ def _starts(data: bytes) -> list[int]:
     with suppress(struct.error):  # of what is behind the end: three times as fast as looking for it
         while True:
             put(at)
-            at += _HEADER_BYTES + _header(data, at)[0]
+            at += HEADER_BYTES + header(data, at)[0]
     starts.pop()
     if starts and at > len(data):
         starts.pop()
@@ -321,50 +320,59 @@ def remove_segment(folder: str | Path, name: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def _records(path: Path, start: int) -> Iterator[SegmentRecord]:
+def _records(path: Path, start: int, *, past_damage: bool = False) -> Iterator[SegmentRecord]:
     with _opened(path) as handle:
         live = _is_locked(handle)
         offset, name = max(start, len(_MAGIC)), path.name
         if not start and os.pread(handle, len(_MAGIC), 0) not in (_MAGIC, *(_MAGIC[:size] for size in range(8))):
             raise StorageError(str(path), "this is no segment, or of a newer format")
+        damage: StorageError | None = None
         buffer = _more(handle, offset, b"")
-        while True:
+        while buffer:
             at, size = 0, len(buffer)
-            while at + _HEADER_BYTES <= size:
-                length, digest = _header(buffer, at)
-                end = at + _HEADER_BYTES + length
-                record = buffer[at + _HEADER_BYTES : end]
+            while at + HEADER_BYTES <= size:
+                length, digest = header(buffer, at)
+                end = at + HEADER_BYTES + length
+                record = buffer[at + HEADER_BYTES : end]
                 if end > size or crc32(record, crc32(buffer[at : at + 4])) != digest:
                     break
                 yield SegmentRecord(name, offset, record)
                 offset += end - at
                 at = end
-            if not at:
-                if not live:
-                    _check_tail(path, buffer, offset)
-                return
-            buffer = _more(handle, offset, buffer[at:])
+            if at:
+                buffer = _more(handle, offset, buffer[at:])
+                continue
+            found = next_frame(handle, offset)  # reads again: a writer that lives may have ended the frame meanwhile
+            if found is None and (live or _is_torn(buffer)):
+                break
+            if found != offset:
+                said = "What stands before it can be read."
+                damage = damage or StorageError(str(path), f"the segment is damaged at byte {offset:,}", said)
+            if found is None or (damage is not None and not past_damage):
+                break
+            offset, buffer = found, _more(handle, found, b"")
+        if damage is not None:
+            raise damage
 
 
 def _more(handle: int, offset: int, held: bytes) -> bytes:
     """At least the whole frame at an offset of a file, as far as it is there; `held` are the first of its bytes."""
     data = held + os.pread(handle, _READ_BYTES, offset + len(held))
-    wanted = _HEADER_BYTES + int.from_bytes(data[:4], "little") if len(data) >= _HEADER_BYTES else 0
-    if len(data) < wanted <= _LARGEST_FRAME_BYTES:
+    wanted = HEADER_BYTES + int.from_bytes(data[:4], "little") if len(data) >= HEADER_BYTES else 0
+    if len(data) < wanted <= LARGEST_FRAME_BYTES:
         data += os.pread(handle, wanted - len(data), offset + len(data))
     return data
 
 
-def _check_tail(path: Path, tail: bytes, offset: int) -> None:
-    """Refuse what no kill leaves: a frame that is whole but for its digest, or longer than any. A lost machine leaves zeros."""
+def _is_torn(tail: bytes) -> bool:
+    """Whether a kill may have left this at the end of a file: not a frame that is whole but for its digest, or longer than any.
+
+    A lost machine leaves zeros.
+    """
     frame_bytes = (
-        _HEADER_BYTES + int.from_bytes(tail[:4], "little") if len(tail) >= _HEADER_BYTES else _LARGEST_FRAME_BYTES
+        HEADER_BYTES + int.from_bytes(tail[:4], "little") if len(tail) >= HEADER_BYTES else LARGEST_FRAME_BYTES
     )
-    is_torn = len(tail) < frame_bytes <= _LARGEST_FRAME_BYTES
-    if not is_torn and tail.strip(b"\0"):
-        raise StorageError(
-            str(path), f"the segment is damaged at byte {offset:,}", "What stands before it can be read."
-        )
+    return len(tail) < frame_bytes <= LARGEST_FRAME_BYTES or not tail.strip(b"\0")
 
 
 def _framed(records: Sequence[bytes]) -> bytes:

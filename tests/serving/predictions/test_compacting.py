@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,7 +34,7 @@ from mainspring.serving.predictions._store import gc_roots
 from mainspring.serving.predictions.frames import Rows
 from mainspring.serving.predictions.ids import PredictionIds, id_at, ids_from
 from mainspring.serving.predictions.log import predictions_folder
-from mainspring.store import list_segments
+from mainspring.store import SegmentRecord, list_segments, read_segment
 from mainspring.testing.plugin import Backend
 from mainspring.workspace import Workspace
 
@@ -130,6 +130,28 @@ def test_a_compaction_that_was_killed_before_it_removed_a_segment_is_ended_by_th
     assert len({*logs.ids}) == before.height
 
 
+@pytest.mark.parametrize("is_read_first", [True, False])
+def test_what_another_machine_compacts_meanwhile_is_in_parts_once(
+    workspace: Workspace, logs: Logs, monkeypatch: pytest.MonkeyPatch, is_read_first: bool
+) -> None:
+    before = everything(workspace)
+
+    def meanwhile(folder: Path, name: str) -> Iterator[SegmentRecord]:
+        monkeypatch.undo()
+        records = [*read_segment(folder, name)]
+        monkeypatch.setitem(workspace.__dict__, "owner", "elsewhere:boot:1:1")
+        assert compact_predictions().segments == 9
+        monkeypatch.undo()
+        yield from records if is_read_first else read_segment(folder, name)
+
+    monkeypatch.setattr(parts, "read_segment", meanwhile)
+    compact_predictions()
+    assert_frame_equal(everything(workspace), before)
+    assert len({*gc_roots(workspace.database)}) == 18
+    assert list_segments(predictions_folder(workspace)) == []
+    assert len({*logs.ids}) == before.height
+
+
 @pytest.mark.one_backend("the frame is made of records alone")
 @given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from(["x", "y", "xy"]), st.booleans()), max_size=12), st.data())
 def test_the_same_records_give_the_same_table_however_they_are_cut(
@@ -196,6 +218,48 @@ def test_one_is_found_though_another_record_holds_no_text_where_its_id_is(worksp
         assert find_prediction(id_at(first, 1)) is not None
     with pytest.raises(StorageError, match="damaged"):
         find_prediction(id_at(ids[2], 1))
+
+
+def grown(length: bytes) -> bytes:
+    """A length that reaches beyond the end of its segment."""
+    return (int.from_bytes(length, "little") + 4096).to_bytes(4, "little")
+
+
+def flipped(held: bytes) -> bytes:
+    """Bytes of which none is what it was."""
+    return bytes(each ^ 0xFF for each in held)
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("harmed", [0, 1])
+@pytest.mark.parametrize(("at", "harm"), [(0, grown), (4, flipped), (60, flipped), (8, flipped)])
+def test_what_is_whole_is_found_behind_a_damaged_record_and_that_one_is_told(
+    workspace: Workspace, live: bool, harmed: int, at: int, harm: Callable[[bytes], bytes]
+) -> None:
+    registered()
+    folder = predictions_folder(workspace)
+    writer = PredictionLog(folder)
+    ids = [written(writer, 2) for _ in range(3)]
+    (segment,) = list_segments(folder)
+    path, place = folder / segment.name, [*read_segment(folder, segment.name)][harmed].offset + at
+    with path.open("r+b") as file:
+        file.seek(place)
+        held = file.read(4)
+        file.seek(place)
+        file.write(harm(held))
+    if not live:
+        writer.close()
+    for number, first in enumerate(ids):
+        for row in range(2):
+            if number == harmed:
+                with pytest.raises(StorageError, match="damaged at byte"):
+                    find_prediction(id_at(first, row))
+            else:
+                assert find_prediction(id_at(first, row)) is not None
+    writer.close()
+    with pytest.raises(StorageError, match="damaged at byte"):
+        compact_predictions()
+    assert path.exists()
 
 
 @pytest.mark.parametrize("is_compacted", [False, True])

@@ -21,7 +21,7 @@ from mainspring.features.online.reader import FeatureReader
 from mainspring.features.online.vector import Reading, Vector
 from mainspring.ledger import is_sampled, sample_limit
 from mainspring.store import SegmentWriter, list_segments, remove_segment
-from mainspring.store.segments import LARGEST_RECORD_BYTES
+from mainspring.store.frames import LARGEST_RECORD_BYTES
 from mainspring.workspace import Workspace
 
 FOLDER = "vectors"

@@ -12,7 +12,7 @@ import msgspec
 from blake3 import blake3
 
 from mainspring.serving.predictions.record import storable
-from mainspring.store.segments import LARGEST_RECORD_BYTES
+from mainspring.store.frames import LARGEST_RECORD_BYTES
 
 _ID_BYTES = 16
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
@@ -125,8 +125,7 @@ def _frames(prediction_id: str, workspace: Workspace) -> Iterator[pl.LazyFrame]:
     yield from (
         scan_part(part, workspace) for part in PredictionParts(workspace.database).holding(writer, prediction_id)
     )
-    every = (data for name in (*likely, *damaged) for data in _records(folder, name))
-    yield from _rows(every, prediction_id, workspace)
+    yield from _rows(_every(folder, [*likely, *damaged]), prediction_id, workspace)
 
 
 def _segments(folder: Path, writer: str, prediction_id: str) -> tuple[list[str], list[str]]:
@@ -135,7 +134,9 @@ def _segments(folder: Path, writer: str, prediction_id: str) -> tuple[list[str],
     for segment in list_segments(folder):
         if segment.name.endswith(f"-{writer}.segment"):
             try:
-                begun += [(_head(data).id, segment.name) for data in islice(_records(folder, segment.name), 1)]
+                with suppress(NotFoundError):
+                    first = islice(read_segment(folder, segment.name), 1)
+                    begun += [(_head(each.record).id, segment.name) for each in first]
             except StorageError:
                 damaged.append(segment.name)
     begun.sort()  # a clock that is set back changes the order of names, and not that of ids
@@ -166,7 +167,15 @@ def _holds(head: Head, prediction_id: str) -> bool:
     return head.id <= prediction_id <= id_at(head.id, head.rows - 1)
 
 
-def _records(folder: Path, name: str) -> Iterator[bytes]:
-    with suppress(NotFoundError):
-        for each in read_segment(folder, name):
-            yield each.record
+def _every(folder: Path, names: Sequence[str]) -> Iterator[bytes]:
+    """The records of segments, whatever is damaged before them; that is told behind the last one."""
+    damage: StorageError | None = None
+    for name in names:
+        try:
+            with suppress(NotFoundError):
+                for each in read_segment(folder, name, past_damage=True):
+                    yield each.record
+        except StorageError as error:
+            damage = damage or error
+    if damage is not None:
+        raise damage

@@ -15,7 +15,7 @@ from mainspring.ledger import sample_limit
 from mainspring.models.signature import Columns, plain
 from mainspring.serving.endpoint import Endpoint
 from mainspring.serving.predictions.ids import id_at
-from mainspring.store.segments import LARGEST_RECORD_BYTES
+from mainspring.store.frames import LARGEST_RECORD_BYTES
 
 if TYPE_CHECKING:
     from mainspring.features.online.vector import Reading
