@@ -356,12 +356,15 @@ def get_endpoint(name: str, workspace: Workspace | None = None) -> Endpoint:
     return named_endpoint(name, workspace)
 
 
-def named_endpoint(name: str, workspace: Workspace | None = None) -> Endpoint:
-    """`get_endpoint` for the server, and for what is recorded of an endpoint: nothing is noted."""
+def named_endpoint(name: str, workspace: Workspace | None = None, *, declared: str = "") -> Endpoint:
+    """`get_endpoint` for the server, and for what is recorded of an endpoint: nothing is noted.
+
+    `declared` is how such an endpoint is declared, unless by binding it.
+    """
     endpoints = EndpointStore((workspace or current_workspace()).database)
     found = endpoints.find(name)
     if found is None:
-        raise _not_found(endpoints, name)
+        raise _not_found(endpoints, name, declared)
     return found
 
 
@@ -371,6 +374,8 @@ def list_endpoints(workspace: Workspace | None = None) -> list[Endpoint]:
     return EndpointStore((workspace or current_workspace()).database).list()
 
 
-def _not_found(endpoints: EndpointStore, name: str) -> NotFoundError:
+def _not_found(endpoints: EndpointStore, name: str, declared: str = "") -> NotFoundError:
     near = close_names(name, [endpoint.name for endpoint in endpoints.list()])
-    return NotFoundError("endpoint", name, near, f"`mainspring endpoints bind {name} MODEL@ALIAS` makes it.")
+    return NotFoundError(
+        "endpoint", name, near, declared or f"`mainspring endpoints bind {name} MODEL@ALIAS` makes it."
+    )
