@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from numbers import Integral
+from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from mainspring.artifacts.project import import_folders
 from mainspring.errors import CorruptBlobError, GraphError, InvalidError, NotFoundError
@@ -220,7 +220,7 @@ class Session:
 
 
 def _is_count(given: Any) -> bool:
-    return isinstance(given, Integral) and not isinstance(given, bool) and given >= 1
+    return not isinstance(given, bool) and isinstance(given, SupportsIndex) and index(given) >= 1
 
 
 def source_roots(workspace: Workspace, root: Path) -> list[Path]:

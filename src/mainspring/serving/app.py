@@ -194,7 +194,7 @@ class ServingApp(WebApp):
 
     async def _invoke(self, request: Request) -> Answer:
         live = self._asked(request, self._place(request.path))
-        call = await self._read(request, live.invocations.read, request.kind)
+        call = await self._read(request, live.invocations.read, request.kind, request.charset)
         outcome = await self._outcome(live, call, request)
         return self._signed(live, await _written(call, live.invocations.write, call, outcome), outcome)
 
