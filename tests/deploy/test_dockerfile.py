@@ -31,7 +31,9 @@ NEEDS = Needs(MINOR, {"click": "8.5.1", "numpy": "2.4.6"}, frozenset(), {"own.py
 def context(project: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("mainspring.deploy.dockerfile.needs_of", lambda *_: NEEDS)
     folder = tmp_path / "context"
-    write_dockerfile("lines", folder, base="python:3.11-slim")
+    said: list[str] = []
+    write_dockerfile("lines", folder, base="python:3.11-slim", on_progress=said.append)
+    assert said == ["serving lines once, to see what it needs", "writing context"]
     return folder
 
 
