@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -275,8 +276,9 @@ def options_of(before: Endpoint | None, **given: Any) -> dict[str, Any]:
     """
     if given["log"] is not None and given["log"] not in get_args(Logging):
         raise InvalidError("log", given["log"], "`required`, `best-effort` or `off`")
-    if given["log_share"] is not None and not 0 <= given["log_share"] <= 1:
-        raise InvalidError("log_share", given["log_share"], "a share of requests from 0 to 1")
+    share = given["log_share"]
+    if share is not None and (isinstance(share, bool) or not isinstance(share, Real) or not 0 <= float(share) <= 1):
+        raise InvalidError("log_share", share, "a share of requests from 0 to 1")
     if given.get("memory_mb") is not None and given["memory_mb"] < 0:
         raise InvalidError("memory_mb", given["memory_mb"], "mebibytes, or 0 for any number of them")
     if isinstance(given["redact"], str):
