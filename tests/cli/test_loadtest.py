@@ -39,7 +39,7 @@ def test_an_endpoint_gets_a_server_is_asked_and_the_report_is_kept(tmp_path: Pat
     assert "mainspring_requests_in_flight" in document["autoscaling"]["metrics"]
     assert "<svg" in page.read_text()
     shown = call("line", "--history")
-    assert "line/1" in shown.output
+    assert "line/1: protocol records, 1 row a request, 64 connections, limits p50<=0ms\n" in shown.output
     assert call("none").exit_code == 1
 
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from mainspring.deploy import write_dockerfile
-from mainspring.deploy.contents import variables
+from mainspring.deploy.contents import health_check, variables
 from mainspring.deploy.needs import Needs
 from mainspring.deploy.shared import SharedLibrary
 from mainspring.deploy.tree import File
 from mainspring.errors import ExistsError, InvalidError
 from mainspring.serving.sealed import read_sealed
+from mainspring.web.server import serve_aside
 from mainspring.workspace import Workspace
 from tests.deploy.bases import MINOR
+from tests.web.test_app import Echo
 
 pytestmark = pytest.mark.one_backend("what is sealed has a suite on each")
 NEEDS = Needs(MINOR, {"click": "8.5.1", "numpy": "2.4.6"}, frozenset(), {"own.py": File(b"x = 1\n")})
@@ -28,7 +31,9 @@ NEEDS = Needs(MINOR, {"click": "8.5.1", "numpy": "2.4.6"}, frozenset(), {"own.py
 def context(project: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("mainspring.deploy.dockerfile.needs_of", lambda *_: NEEDS)
     folder = tmp_path / "context"
-    write_dockerfile("lines", folder, base="python:3.11-slim")
+    said: list[str] = []
+    write_dockerfile("lines", folder, base="python:3.11-slim", on_progress=said.append)
+    assert said == ["serving lines once, to see what it needs", "writing context"]
     return folder
 
 
@@ -50,6 +55,29 @@ def test_it_has_the_user_port_probe_and_command_of_an_image(context: Path) -> No
     assert "/ready" in said["HEALTHCHECK"][0]
     declared = dict(word.split("=", 1) for word in shlex.split(said["ENV"][0]))
     assert declared == variables(NEEDS, "token")
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("python3\0-P\0-m\0mainspring\0serve\0--port\0{port}\0", {"AIP_HTTP_PORT": "1", "MAINSPRING_SERVE_PORT": "1"}),
+        ("tini\0--\0mainspring\0serve\0--port={port}\0", {}),
+        ("mainspring\0serve\0", {"AIP_HTTP_PORT": "{port}", "MAINSPRING_SERVE_PORT": "1"}),
+        ("mainspring\0serve\0", {"AIP_HTTP_PORT": "", "MAINSPRING_SERVE_PORT": "{port}"}),
+        (None, {"MAINSPRING_SERVE_PORT": "{port}"}),
+    ],
+)
+def test_the_probe_asks_the_port_that_the_server_takes(
+    tmp_path: Path, command: str | None, named: dict[str, str]
+) -> None:
+    listed = tmp_path / "cmdline"
+    with serve_aside(Echo()) as address:
+        port = address.rpartition(":")[2]
+        if command is not None:
+            listed.write_text(command.format(port=port))
+        program = health_check(sys.executable, str(listed))
+        variables = {name: value.format(port=port) for name, value in named.items()}
+        subprocess.run(program, env=variables, check=True, timeout=20)
 
 
 def test_everything_is_pinned_and_lies_in_the_context(context: Path) -> None:

@@ -21,6 +21,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -247,6 +248,20 @@ def test_labels_and_pickles_go_along(workspace: Workspace, tmp_path: Path) -> No
         assert found.format == ("pickle" if name == "skops" else "lightgbm")
         given = run_path(str(tmp_path / name / "predict.py"))["predict"](TABLE.to_dicts())
         assert given == Predictor.load(version, workspace.blobs)(TABLE.to_dicts())
+
+
+def test_a_graph_that_went_along_answers_a_row_by_the_same_bits_however_many_are_asked_about(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    model = make_pipeline(StandardScaler(), MLPClassifier(tol=1, random_state=0)).fit(TABLE, LATE)
+    version = register(model, "late", signature=TABLE)
+    export_onnx(version)
+    export_model(version, tmp_path / "out", form="onnx")
+    answer, rows = run_path(str(tmp_path / "out/predict.py"))["load"](tmp_path / "out").predict, TABLE.to_dicts()
+    whole = answer(rows)
+    assert whole == load_onnx(version)(rows)
+    for size in (1, 2, 3, 7):
+        assert [each for at in range(0, len(rows), size) for each in answer(rows[at : at + size])] == whole, size
 
 
 def test_the_program_answers_lines_and_needs_no_mainspring(workspace: Workspace, tmp_path: Path) -> None:

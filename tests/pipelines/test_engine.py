@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mainspring.errors import GraphError, StorageError
+from mainspring.errors import GraphError, InvalidError, StorageError
 from mainspring.pipelines.code.tree import read_tree
 from mainspring.pipelines.launch import run_pipeline
 from mainspring.pipelines.progress import Listener
@@ -122,6 +122,14 @@ def test_a_step_that_another_process_cannot_import_is_refused_there_and_runs_inl
     assert RunStore(lab.workspace.database).list() == []
     assert lab.run(jobs=2).value == 5
     assert states(lab.run()) == {"closure": "reused"}
+
+
+@pytest.mark.parametrize("jobs", [1.5, True, "2", 0, -1])
+@pytest.mark.one_backend("it is refused before anything is stored")
+def test_a_number_of_jobs_is_a_whole_one(lab: Lab, jobs: Any) -> None:
+    write(lab)
+    with pytest.raises(InvalidError, match=f"jobs: `{jobs}` is not a whole number of at least 1"):
+        lab.run(jobs=jobs)
 
 
 def test_steps_of_a_notebook_run_inline_and_are_cached_by_their_source(lab: Lab) -> None:

@@ -29,12 +29,15 @@ def test_what_a_service_answers_is_logged_and_labelled(client: Client) -> None:
     told = client.ask("POST", "/api/1.0/feedback/fraud", json={"labels": labels})
     assert (told.status_code, told.json()["accepted"]) == (422, 2)
     assert [each["path"] for each in told.json()["problems"]] == ["[2].card"]
+    assert told.json()["error_code"] == "INVALID_PARAMETER_VALUE"
     assert labelled("fraud", workspace=client.workspace).collect().sort("input.card")["label"].to_list() == [0, 1]
 
 
 def test_what_is_no_service_or_no_prediction_is_refused(client: Client) -> None:
     asked = {"records": [{"card": "c1"}], "predictions": [0.1]}
-    assert client.ask("POST", "/api/1.0/predictions/fraud", json=asked).status_code == 404
+    unknown = client.ask("POST", "/api/1.0/predictions/fraud", json=asked)
+    assert unknown.status_code == 404
+    assert "`mainspring endpoints outside fraud --version VERSION` declares" in unknown.json()["message"]
     outside_service("fraud", "1", workspace=client.workspace)
     wrongs: list[dict[str, Any]] = [{"predictions": []}, {"predictions": [None]}, {"records": 5}, {"model": "m"}]
     for wrong in wrongs:

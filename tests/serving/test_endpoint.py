@@ -21,6 +21,7 @@ from mainspring.models import (
     set_alias,
 )
 from mainspring.serving import bind, get_endpoint, list_endpoints, load_predictor
+from mainspring.serving.endpoint import options_of
 from mainspring.workspace import Workspace
 
 
@@ -128,3 +129,10 @@ def test_a_replay_moves_nothing(workspace: Workspace) -> None:
         with pytest.raises(NotAllowedError, match="there is no endpoint `other`"):
             bind("other", "line@other", version="line/2")
     assert get_endpoint("delays") == bound
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan"), "a", True])
+def test_a_share_of_the_log_is_a_number_from_0_to_1(share: Any) -> None:
+    given: dict[str, Any] = dict.fromkeys(("overrides", "runtime", "log", "redact"))
+    with pytest.raises(InvalidError, match=f"log_share: `{share}` is not a share of requests from 0 to 1"):
+        options_of(None, **given, log_share=share)

@@ -268,6 +268,29 @@ def test_csv_cells_are_what_the_columns_are(seer: Asked) -> None:
     assert seer("/invocations", b"x", content_type="application/x-parquet").status_code == 415
 
 
+@pytest.mark.parametrize(
+    ("named", "encoding"),
+    [
+        ("", "utf-8"), (";charset=UTF-8", "utf-8-sig"), ("; charset=utf8", "utf-8"), ("; charset=latin-1", "latin-1"),
+        ('; header=present; Charset="ISO-8859-1"', "latin-1"), ("; charset=windows-1252", "cp1252"),
+        ("; charset=utf-16", "utf-16"), ("; charset=", "utf-8"),
+    ],
+)  # fmt: skip
+def test_csv_is_read_by_the_encoding_that_it_names(seer: Asked, named: str, encoding: str) -> None:
+    text = f"{','.join(ROW)}\r\n3,,TRUE,é,b,2013-01-31,/wA=,9223372036854775808\r\n"
+    answer = seer("/invocations", text.encode(encoding), content_type=f"text/csv{named}")
+    assert answer.json() == {"predictions": ["seen"]}
+
+
+@pytest.mark.parametrize("charset", ["utf-7", "rot13", "klingon", "idna", "a\0", "a" * 500])
+def test_csv_in_an_encoding_that_is_not_read_is_a_415(seer: Asked, charset: str) -> None:
+    refused = seer("/invocations", b"a\n1\n", content_type=f"text/csv; charset={charset}")
+    assert refused.status_code == 415
+    assert "is not read; UTF-8, US-ASCII, ISO-8859-1, Windows-1252 and UTF-16 are." in refused.json()["error"]
+    damaged = seer("/invocations", b"\xff\n1\n", content_type="text/csv; charset=us-ascii")
+    assert (damaged.status_code, damaged.json()["error"][:16]) == (400, "This is no CSV: ")
+
+
 def test_csv_without_a_header_has_the_columns_of_the_model(asked: Asked) -> None:
     headed = asked("/invocations", b"a,b\n0.5,1\n2.5,0\n", content_type="text/csv").json()
     assert asked("/invocations", b"0.5,1\n2.5,0\n", content_type="text/csv").json() == headed
@@ -335,6 +358,29 @@ def test_probes_and_descriptions(asked: Asked) -> None:
     page = asked("/docs").text
     assert all(f"<h1>{name} · {name}/1</h1>" in page for name in ("line", "kinds", "late"))
     assert "http://" not in page.replace("http://127.0.0.1", "")
+
+
+def test_what_there_is_is_listed_by_the_front_page(asked: Asked) -> None:
+    plain = {path for path in asked.app.methods if "{" not in path and not path.startswith("/v2/")} - {"/"}
+    assert set(asked.json("/")["paths"]) == plain
+
+
+@pytest.mark.parametrize("token", ["", "t0p"])
+def test_the_description_names_each_refusal_where_it_can_happen(workspace: Workspace, asked: Asked, token: str) -> None:
+    app = ServingApp(workspace, "line", token=token)
+    told = Asked(app)("/openapi.json", authorization=f"Bearer {token}").json()
+    paths = {path: next(iter(each.values())) for path, each in told["paths"].items()}
+    refusals = {path: {*each["responses"]} - {"200"} for path, each in paths.items()}
+    guarded = {"401"} if token else set()
+    taken = {"400", "408", "409", "413", "415", "422", "503"} | guarded
+    for path in ("/predict", "/invocations/line", "/v2/models/line/infer"):
+        assert refusals[path] == taken | {"500", "504"}
+    assert refusals["/feedback"] == taken
+    assert refusals["/v2/models/line"] == guarded | {"409"}
+    assert (refusals["/metrics"], refusals["/live"], refusals["/ready"]) == (guarded, set(), {"503"})
+    assert [path for path, each in paths.items() if "security" in each] == ["/live", "/ready", "/ping"]
+    for path, each in paths.items():
+        assert [*each["responses"]] == sorted(each["responses"]), path
 
 
 EMBEDDED = Signature(

@@ -114,6 +114,20 @@ def test_workers_replaced_one_by_one_under_load_lose_no_request(server: Server) 
     assert not server.pids(2) & before
 
 
+@pytest.mark.slow  # two processes load their models, one after the other
+def test_what_sighup_does_is_told(folder: Path) -> None:
+    with served(folder, workers=1) as server:
+        before = server.pids(1)
+        server.process.send_signal(signal.SIGHUP)
+        while server.pids(1) == before:
+            time.sleep(0.05)
+        server.process.terminate()
+        _, said = server.process.communicate(timeout=60)
+    assert said.splitlines()[:2] == [
+        "SIGHUP: all workers are replaced, one after another", "worker 1 takes the place of worker 0",
+    ]  # fmt: skip
+
+
 def test_a_model_that_ends_its_process_ends_one_request(server: Server) -> None:
     before = server.pids(2)
     for asked in (-4, -6):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import socket
 import struct
@@ -56,6 +57,16 @@ def status(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
 
 
+def refusal(answer: bytes) -> dict[str, str]:
+    """What is said of a request that did not come as far as the application."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"content-type: application/json\r\n" in head
+    assert b"connection: close" in head
+    told: dict[str, str] = json.loads(body)
+    assert b"x-request-id: %s\r\n" % told["id"].encode() in head
+    return told
+
+
 def is_well(place: Place) -> bool:
     sent = HEAD + b"Content-Length: 3\r\nConnection: close\r\n\r\n[1]"
     return place.told(sent).endswith(b"[1]")
@@ -67,7 +78,44 @@ def test_a_head_that_does_not_end_in_time_is_a_408(place: Place) -> None:
         links = [stack.enter_context(place.connect()) for _ in range(3)]
         for link, sent in zip(links, (HEAD + b"X-Slow: ", b"PO", b"\r\n"), strict=True):
             link.sendall(sent)
-        assert [status(rest(link)) for link in links] == [408, 408, 408]
+        told = [rest(link) for link in links]
+        assert [status(each) for each in told] == [408, 408, 408]
+        assert {refusal(each)["error"] for each in told} == {
+            "The request's line and headers did not arrive within 0.2 s."
+        }
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (b"BREW / HTTP/1.1\r\n\r\n", "This is no HTTP/1.1: Invalid method encountered."),
+        (b"\x16\x03\x01\x02\x00", "This is no HTTP/1.1: Invalid method encountered."),
+        (
+            HEAD + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "This is no HTTP/1.1: Transfer-Encoding can't be present with Content-Length.",
+        ),
+        (HEAD + b"Content-Length: x\r\n\r\n", "This is no HTTP/1.1: Invalid character in Content-Length."),
+        (
+            HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+            "This is no HTTP/1.1: Invalid character in chunk size.",
+        ),
+        (b"GET /ready HTTP/1.1\r\n\r\n", "A request of HTTP/1.1 names its `Host` once; this one does 0 times."),
+        (
+            b"GET /ready HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+            "A request of HTTP/1.1 names its `Host` once; this one does 2 times.",
+        ),
+    ],
+    ids=["method", "tls", "two lengths", "length", "chunk", "no host", "two hosts"],
+)
+def test_what_the_parser_refuses_is_said_in_json(place: Place, sent: bytes, said: str) -> None:
+    answer = place.told(sent)
+    assert status(answer) == 400
+    assert refusal(answer)["error"] == said
+    assert is_well(place)
+
+
+def test_a_request_of_http_1_0_needs_no_host(place: Place) -> None:
+    assert status(place.told(b"GET /ready HTTP/1.0\r\n\r\n")) == 200
 
 
 def test_a_body_that_does_not_come_in_time_is_a_408(place: Place) -> None:
@@ -93,6 +141,7 @@ def test_a_head_that_is_too_large_is_a_431(place: Place, flood: bytes) -> None:
         except (ConnectionResetError, BrokenPipeError):  # it was closed before all was sent
             answer = b""
     assert answer == b"" or status(answer) == 431
+    assert answer == b"" or "longer than 65,536 bytes" in refusal(answer)["error"]
     assert is_well(place)
 
 
@@ -111,10 +160,16 @@ def test_a_client_that_closes_its_half_is_answered(place: Place) -> None:
         link.sendall(HEAD + b"Content-Length: 3\r\n\r\n[1]")
         link.shutdown(socket.SHUT_WR)
         assert rest(link).endswith(b"[1]")
+    for cut in (b"Content-Length: 9\r\n\r\n[1]", b"Transfer-Encoding: chunked\r\n\r\n3\r\n[1", b"X-Cut: "):
+        with place.connect() as link:
+            link.sendall(HEAD + cut)
+            link.shutdown(socket.SHUT_WR)
+            answer = rest(link)
+            assert status(answer) == 400
+            assert refusal(answer)["error"] == "The request ended before all of it had come."
     with place.connect() as link:
-        link.sendall(HEAD + b"Content-Length: 9\r\n\r\n[1]")
         link.shutdown(socket.SHUT_WR)
-        assert rest(link) == b""
+        assert rest(link) == b""  # nothing was begun
     assert is_well(place)
 
 

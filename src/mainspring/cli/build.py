@@ -9,6 +9,7 @@ import click
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
+from mainspring.cli.progress_line import progress_line
 
 if TYPE_CHECKING:
     from mainspring.deploy import BuiltImage
@@ -48,7 +49,6 @@ def build(
             raise click.UsageError("--dockerfile takes --base and --authentication; the rest is the builder's.")
         _write_context(invocation, endpoint, dockerfile, base, authentication)
         return
-    from mainspring.cli.progress_line import progress_line
     from mainspring.deploy import build_image
 
     target = Path(output or f"{endpoint}.tar")
@@ -63,9 +63,10 @@ def build(
 def _write_context(invocation: Invocation, endpoint: str, folder: str, base: str, authentication: Any) -> None:
     from mainspring.deploy import write_dockerfile
 
-    written = write_dockerfile(
-        endpoint, folder, base=base, authentication=authentication, workspace=invocation.workspace
-    )  # fmt: skip
+    with progress_line(invocation, str) as tell:
+        written = write_dockerfile(
+            endpoint, folder, base=base, authentication=authentication, workspace=invocation.workspace, on_progress=tell
+        )
     said = f"{endpoint} ({written.version}) can be built on {written.base}"
     shared = _shared(written.shared_libraries)
     invocation.show(written, f"{shared}{said}: podman build -t {endpoint} {written.path}")

@@ -92,7 +92,10 @@ def loadtest(
         workspace = invocation.workspace if is_own or dataset else None
         records = records_of(asked, file=data, dataset=dataset, workspace=workspace)
         requests = posts(asked, records, protocol=protocol, rows=rows)
-        report = load_test(asked, requests, planned, limits=held, rows=rows, connections=connections, timeout_s=timeout)
+        report = load_test(
+            asked, requests, planned, limits=held, rows=rows, protocol="" if asked.path else protocol,
+            connections=connections, timeout_s=timeout,
+        )  # fmt: skip
     kept = keep_load_test(report, invocation.workspace) if is_own else None
     if page:
         report.write_html(page, rate=wanted, headroom=headroom)
@@ -154,5 +157,5 @@ def _show_history(invocation: Invocation, name: str) -> None:
     version = get_endpoint(name, invocation.workspace).version
     found = list_load_tests(version, invocation.workspace)
     documents: dict[str, Any] = {"load_tests": [each.document() for each in found]}
-    parts = [f"{text.moment(each.at)}, {each.version}\n{_table(each)}" for each in found]
+    parts = [f"{text.moment(each.at)}, {each.version}: {each.conditions}\n{_table(each)}" for each in found]
     invocation.show(documents, "\n\n".join(parts) or "None was made of the version that it serves now.")

@@ -34,7 +34,7 @@ COMMANDS = {
     "predictions": (f"{_HOME}predictions:predictions", "Look into the log of predictions."),
     "explain": (f"{_HOME}explain:explain", "Say what a prediction came from, down to the bytes."),
     "feedback": (f"{_HOME}feedback:feedback", "Log labels of predictions and see how many have one."),
-    "server": (f"{_HOME}server:server", "Answer MLflow's clients over HTTP: runs, files, models."),
+    "server": (f"{_HOME}server:server", "Answer over HTTP: MLflow's clients, approvals, outside services."),
     "tokens": (f"{_HOME}tokens:tokens", "Make, list and revoke the tokens of people for the server."),
     "import": (f"{_HOME}migration:import_", "Bring in what another tool tracked: MLflow's stores."),
     "export": (f"{_HOME}migration:export", "Write the workspace as a store of MLflow's, runs for W&B."),

@@ -16,7 +16,12 @@ from mainspring.cli.app import Command, Invocation
 )  # fmt: skip
 @click.pass_obj
 def server(invocation: Invocation, host: str | None, port: int) -> None:
-    """Answer MLflow's clients from this workspace over HTTP until Ctrl-C.
+    """Answer over HTTP from this workspace until Ctrl-C: MLflow's clients, approvals, and services that run elsewhere.
+
+    MLflow's clients record runs, models and files here (/api/2.0/mlflow, docs/mlflow.md). People with a token of `mainspring
+    tokens` decide on promotions at /api/1.0/approvals. Services that were declared by `mainspring endpoints outside` log
+    predictions at /api/1.0/predictions/ENDPOINT, and labels of any endpoint come to /api/1.0/feedback/ENDPOINT. /health,
+    /live, /ready and /metrics are for who watches it. Predictions are answered by `mainspring serve`.
 
     With --json the first line of stdout is {"url": …}, printed when the server is ready.
     """

@@ -25,7 +25,7 @@ LIBRARY, SEALED, SOURCE, SHARED = f"{HOME}/lib", f"{HOME}/endpoint", f"{HOME}/so
 SHARED_PATH = "LD_LIBRARY_PATH"
 STATE = "var/lib/mainspring"
 USER, GROUP = 65532, 0  # nobody's; of the group that platforms which choose the user give it
-PORT_NUMBER = 8080
+PORT_NUMBER, SETTING = 8080, "MAINSPRING_SERVE_PORT"
 TOKEN = "secret:env/SERVE_TOKEN"
 _EPOCH = "SOURCE_DATE_EPOCH"
 
@@ -86,7 +86,7 @@ def variables(needs: Needs, authentication: Authentication) -> dict[str, str]:
     declared = {
         "HOME": f"/{STATE}", "PYTHONPATH": f"/{LIBRARY}", "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1", "MAINSPRING_SERVE_ENDPOINT": f"/{SEALED}",
-        "MAINSPRING_SERVE_HOST": "0.0.0.0", "MAINSPRING_SERVE_PORT": str(PORT_NUMBER),
+        "MAINSPRING_SERVE_HOST": "0.0.0.0", SETTING: str(PORT_NUMBER),
     }  # fmt: skip
     if needs.sources:
         declared["MAINSPRING_SOURCE"] = f"/{SOURCE}"
@@ -117,10 +117,14 @@ def labels(sealed: Sealed, authentication: Authentication, times: Times, workspa
     return {name: value for name, value in said.items() if value}
 
 
-def health_check(python: str) -> list[str]:
-    """A command that succeeds once the server is ready, on the port that a platform may have named."""
+def health_check(python: str, command: str = "/proc/1/cmdline") -> list[str]:
+    """A command that succeeds once the server is ready, on the port that it listens on: as the server itself, it takes that of
+    the container's `command`, of a platform, or of the setting.
+    """
     program = (
-        f"import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + (os.environ.get('{PORT}') or "
-        f"'{PORT_NUMBER}') + '/ready', timeout=2)"
+        "import os, re, urllib.request; told = os.environ.get; "
+        f"given = re.findall('--port[^0-9]([0-9]+)', open('{command}').read()) if os.access('{command}', os.R_OK) else []; "
+        f"port = (given or [told('{PORT}') or told('{SETTING}') or '{PORT_NUMBER}'])[-1]; "
+        "urllib.request.urlopen('http://127.0.0.1:' + port + '/ready', timeout=2)"
     )
     return [python, "-I", "-S", "-c", program]

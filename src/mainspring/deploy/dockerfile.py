@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -60,13 +61,13 @@ class WrittenContext(msgspec.Struct, frozen=True):
 
 def write_dockerfile(
     name: str, folder: Path | str, *, base: str = "", authentication: Authentication = "token",
-    workspace: Workspace | None = None,
+    workspace: Workspace | None = None, on_progress: Callable[[str], None] | None = None,
 ) -> WrittenContext:  # fmt: skip
     """Write a folder from which `podman build` or `docker build` makes an image of what an endpoint serves now.
 
     The distributions are pinned and installed from wheels alone, Mainspring from one that lies in the context. The folder is
     there whole or not at all. `base` is an image in a registry, by default that of the setting `image_base`, or
-    `python:MINOR-slim`; named by its digest, it makes the build depend on no moving tag.
+    `python:MINOR-slim`; named by its digest, it makes the build depend on no moving tag. `on_progress` is told of each step.
 
     Raises:
         NotFoundError: no such endpoint, or its version has no recorded environment.
@@ -87,8 +88,11 @@ def write_dockerfile(
     if base and is_path(base):
         raise InvalidError(given, base, "an image in a registry, which a Dockerfile can name")
     sealed = seal(name, workspace)
+    tell = on_progress or (lambda _: None)
+    tell(f"serving {name} once, to see what it needs")
     needs = needs_of(sealed, workspace)
     reference = Reference.parse(base or default_base(needs.python), given)
+    tell(f"writing {target.name}")
     wheel = f"wheels/mainspring-{snapshot().distributions['mainspring']}-py3-none-any.whl"
     files: dict[str, bytes | Path] = {f"endpoint/{path}": content for path, content in sealed_files(sealed, workspace)}
     files |= {f"source/{path}": file.content for path, file in needs.sources.items()}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from mainspring.artifacts.project import import_folders
 from mainspring.errors import CorruptBlobError, GraphError, InvalidError, NotFoundError
@@ -49,7 +50,7 @@ class Session:
     ) -> None:  # fmt: skip
         if runner not in RUNNERS:
             raise InvalidError("runner", runner, f"one of {', '.join(RUNNERS)}")
-        if jobs < 1:
+        if not _is_count(jobs):
             raise InvalidError("jobs", jobs, "a whole number of at least 1")
         self.workspace = workspace
         self.root = root.resolve()
@@ -216,6 +217,10 @@ class Session:
         if not self.workspace.leases.held(f"task:{order.payload['task']}"):
             return Exit(order=order.id, kind="lost", message="its worker fell silent and its lease ran out")
         return None
+
+
+def _is_count(given: Any) -> bool:
+    return not isinstance(given, bool) and isinstance(given, SupportsIndex) and index(given) >= 1
 
 
 def source_roots(workspace: Workspace, root: Path) -> list[Path]:

@@ -118,11 +118,14 @@ class ServerApp(WebApp):
     def refusal(self, refused: RequestError) -> dict[str, Any]:
         """As MLflow's clients read it, also what no route of theirs was asked for."""
         codes = {
+            400: "INVALID_PARAMETER_VALUE",
             401: "UNAUTHENTICATED",
             403: "PERMISSION_DENIED",
             404: "ENDPOINT_NOT_FOUND",
             410: "INVALID_STATE",
             413: "INVALID_PARAMETER_VALUE",
+            415: "INVALID_PARAMETER_VALUE",
+            422: "INVALID_PARAMETER_VALUE",
         }
         return {"error_code": codes.get(refused.status, "INTERNAL_ERROR"), "message": str(refused)} | refused.body
 

@@ -193,7 +193,7 @@ class ServingApp(WebApp):
         return self._signed(live, await _written(call, live.inference.write, call, outcome, *told), outcome)
 
     async def _invoke(self, live: Live, request: Request) -> Answer:
-        call = await self._read(request, live.invocations.read, request.kind)
+        call = await self._read(request, live.invocations.read, request.kind, request.charset)
         outcome = await self._outcome(live, call, request)
         return self._signed(live, await _written(call, live.invocations.write, call, outcome), outcome)
 

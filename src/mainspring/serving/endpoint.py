@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -275,8 +276,9 @@ def options_of(before: Endpoint | None, **given: Any) -> dict[str, Any]:
     """
     if given["log"] is not None and given["log"] not in get_args(Logging):
         raise InvalidError("log", given["log"], "`required`, `best-effort` or `off`")
-    if given["log_share"] is not None and not 0 <= given["log_share"] <= 1:
-        raise InvalidError("log_share", given["log_share"], "a share of requests from 0 to 1")
+    share = given["log_share"]
+    if share is not None and (isinstance(share, bool) or not isinstance(share, Real) or not 0 <= float(share) <= 1):
+        raise InvalidError("log_share", share, "a share of requests from 0 to 1")
     if given.get("memory_mb") is not None and given["memory_mb"] < 0:
         raise InvalidError("memory_mb", given["memory_mb"], "mebibytes, or 0 for any number of them")
     if isinstance(given["redact"], str):
@@ -356,12 +358,15 @@ def get_endpoint(name: str, workspace: Workspace | None = None) -> Endpoint:
     return named_endpoint(name, workspace)
 
 
-def named_endpoint(name: str, workspace: Workspace | None = None) -> Endpoint:
-    """`get_endpoint` for the server, and for what is recorded of an endpoint: nothing is noted."""
+def named_endpoint(name: str, workspace: Workspace | None = None, *, declared: str = "") -> Endpoint:
+    """`get_endpoint` for the server, and for what is recorded of an endpoint: nothing is noted.
+
+    `declared` is how such an endpoint is declared, unless by binding it.
+    """
     endpoints = EndpointStore((workspace or current_workspace()).database)
     found = endpoints.find(name)
     if found is None:
-        raise _not_found(endpoints, name)
+        raise _not_found(endpoints, name, declared)
     return found
 
 
@@ -371,6 +376,8 @@ def list_endpoints(workspace: Workspace | None = None) -> list[Endpoint]:
     return EndpointStore((workspace or current_workspace()).database).list()
 
 
-def _not_found(endpoints: EndpointStore, name: str) -> NotFoundError:
+def _not_found(endpoints: EndpointStore, name: str, declared: str = "") -> NotFoundError:
     near = close_names(name, [endpoint.name for endpoint in endpoints.list()])
-    return NotFoundError("endpoint", name, near, f"`mainspring endpoints bind {name} MODEL@ALIAS` makes it.")
+    return NotFoundError(
+        "endpoint", name, near, declared or f"`mainspring endpoints bind {name} MODEL@ALIAS` makes it."
+    )

@@ -13,8 +13,23 @@ from mainspring.serving.live import Live
 from mainspring.serving.protocols.paths import FEEDBACK, INVOCATIONS, PREDICT
 
 Schema = dict[str, Any]
-_WRONG = {"400": "This is not the protocol", "422": "The rows are not what the model takes; `problems` names each"}
-_AWAY = {"503": "Too much is asked at once: send it again after `Retry-After`", "504": "The model took too long"}
+_MOVED = {"409": "Another version answers than the one that `X-Model-Version` demands"}
+_SENT = {
+    "400": "This is not the protocol", "408": "The body did not arrive in time", "413": "The body is too large",
+    "415": "The body is of a media type, an encoding or a compression that is not read",
+}  # fmt: skip
+_WRONG = {
+    **_MOVED, **_SENT, "422": "The rows are not what the model takes; `problems` names each",
+    "500": "The model failed, or the reading of its features; the log of the server has more",
+    "503": "Too much is asked at once, or features can't be read: send it again after `Retry-After`",
+    "504": "The model took too long",
+}  # fmt: skip
+_NOT_TAKEN = {
+    **_MOVED, **_SENT, "422": "Labels are refused; `problems` names each, and the others are logged",
+    "503": "Labels can't be logged now: send all of them again",
+}  # fmt: skip
+_REFUSED = {"401": "The token is missing, or another"}
+_PROBES = {"/live": "Whether the server runs", "/ready": "Whether it answers", "/ping": "The same, as SageMaker asks"}
 
 
 def document(served: Sequence[Live], *, with_token: bool, version: str) -> Schema:
@@ -26,14 +41,21 @@ def document(served: Sequence[Live], *, with_token: bool, version: str) -> Schem
             paths[PREDICT + suffix] = {"post": _predict(live)}
             paths[INVOCATIONS + suffix] = {"post": _invocations(live)}
             paths[FEEDBACK + suffix] = {"post": _feedback(live)}
-        paths[f"/v2/models/{name}"] = {"get": _operation(live, "What the model takes and gives", {"type": "object"})}
+        told = _operation(live, "What the model takes and gives", {"type": "object"}, wrong=_MOVED)
+        paths[f"/v2/models/{name}"] = {"get": told}
         paths[f"/v2/models/{name}/infer"] = {"post": _infer(live)}
-    for path, said in (
-        ("/live", "Whether the server runs"),
-        ("/ready", "Whether it answers"),
-        ("/metrics", "Prometheus"),
-    ):
-        paths[path] = {"get": {"summary": said, "tags": ["server"], "responses": {"200": {"description": "Yes"}}}}
+    paths["/metrics"] = {"get": _of_server("Prometheus")}
+    if with_token:
+        for told in (each for path in paths.values() for each in path.values()):
+            told["responses"] = dict(sorted({**told["responses"], **_answers(_REFUSED)}.items()))
+    for path, said in _PROBES.items():
+        paths[path] = {"get": _of_server(said) | {"security": []}}
+        if path != "/live":
+            paths[path]["get"]["responses"] |= {"503": {"description": "Not now: a model hangs, or the server stops"}}
+    return _document(served, paths, with_token=with_token, version=version)
+
+
+def _document(served: Sequence[Live], paths: Schema, *, with_token: bool, version: str) -> Schema:
     told: Schema = {
         "openapi": "3.1.0",
         "info": {"title": ", ".join(live.endpoint.name for live in served), "version": version},
@@ -178,12 +200,26 @@ def _feedback(live: Live) -> Schema:
     labels = {"type": "object", "properties": {"labels": {"type": "array", "items": one}}, "required": ["labels"]}
     counts = {"accepted": {"type": "integer"}, "refused": {"type": "integer"}, "id": text}
     body = {"application/json": {"schema": labels}}
-    return _operation(live, "Labels of predictions, whenever they come", {"type": "object", "properties": counts}, body)
+    gives: Schema = {"type": "object", "properties": counts}
+    return _operation(live, "Labels of predictions, whenever they come", gives, body, wrong=_NOT_TAKEN)
 
 
-def _operation(live: Live, summary: str, gives: Schema, body: Schema | None = None) -> Schema:
-    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    wrong = {code: {"description": said, "content": error} for code, said in (_WRONG | _AWAY if body else {}).items()}
-    answers = {"200": {"description": "Answered", "content": {"application/json": {"schema": gives}}}, **wrong}
+def _operation(
+    live: Live, summary: str, gives: Schema, body: Schema | None = None, wrong: dict[str, str] = _WRONG
+) -> Schema:
+    answers = {
+        "200": {"description": "Answered", "content": {"application/json": {"schema": gives}}},
+        **_answers(wrong),
+    }
     told: Schema = {"summary": summary, "tags": [live.endpoint.name], "responses": answers}
     return told | ({"requestBody": {"required": True, "content": body}} if body else {})
+
+
+def _answers(wrong: dict[str, str]) -> Schema:
+    """Refusals by their status."""
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    return {code: {"description": said, "content": error} for code, said in sorted(wrong.items())}
+
+
+def _of_server(said: str) -> Schema:
+    return {"summary": said, "tags": ["server"], "responses": {"200": {"description": "Yes"}}}

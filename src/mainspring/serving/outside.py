@@ -126,7 +126,8 @@ def find_outside_service(name: str, version: str = "", workspace: Workspace | No
         NotAllowedError: it serves a model.
     """
     workspace = workspace or current_workspace()
-    endpoint = named_endpoint(name, workspace)
+    declared = f"`mainspring endpoints outside {name} --version VERSION` declares a service that runs elsewhere."
+    endpoint = named_endpoint(name, workspace, declared=declared)
     expect_outside(endpoint)
     return OutsideService(endpoint, workspace, version)
 

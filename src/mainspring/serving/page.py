@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from mainspring.serving.live import Live
-from mainspring.serving.protocols.paths import INVOCATIONS, PREDICT
+from mainspring.serving.protocols.paths import FEEDBACK, INVOCATIONS, PREDICT
 
 _STYLE = (
     "body{font:16px/1.5 system-ui;max-width:48rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}"
@@ -59,7 +59,20 @@ def describe(live: Live, *, with_token: bool) -> dict[str, Any]:
         "metrics": live.version.metrics,
         "example": {"records": records},
         "curl": f"curl -H 'Content-Type: application/json'{token} -d '{quoted}' $ADDRESS{PREDICT}/{live.endpoint.name}",
-        "paths": [PREDICT, INVOCATIONS, "/v2", "/docs", "/openapi.json", "/health", "/live", "/ready", "/metrics"],
+        "paths": [
+            PREDICT,
+            INVOCATIONS,
+            FEEDBACK,
+            "/v2",
+            "/docs",
+            "/openapi.json",
+            "/health",
+            "/live",
+            "/ready",
+            "/ping",
+            "/metrics",
+            "/version",
+        ],
     }
 
 

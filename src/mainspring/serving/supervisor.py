@@ -157,6 +157,7 @@ class Supervisor:
             worker.is_ready = True
             self._unready = 0
             if worker.replaces is not None:
+                _log.warning("worker %d takes the place of worker %d", worker.number, worker.replaces.number)
                 self._lead_out(worker.replaces)
         elif kind == "error":
             worker.failure = msgspec.json.decode(text, type=Failure)
@@ -168,6 +169,7 @@ class Supervisor:
         while self._signalled:
             number = self._signalled.pop(0)
             if number == signal.SIGHUP:
+                _log.warning("SIGHUP: all workers are replaced, one after another")
                 self._due += [each for each in self._workers if each.until is None and each not in self._due]
             elif number in (signal.SIGTERM, signal.SIGINT):
                 for worker in self._workers:

@@ -61,6 +61,15 @@ class Request:
         given = self.headers.get(b"content-type", JSON)
         return JSON if given == JSON else given.partition(b";")[0].strip().lower()
 
+    @property
+    def charset(self) -> str:
+        """The encoding that `Content-Type` names, empty if it names none."""
+        parameters = self.headers.get(b"content-type", b"").decode("latin-1").split(";")[1:]
+        named = (each.partition("=") for each in parameters)
+        return next(
+            (value.strip().strip('"').lower() for name, _, value in named if name.strip().lower() == "charset"), ""
+        )
+
 
 class Answer(msgspec.Struct, frozen=True):
     """What is answered; `rows` is how much work that was, for the counters. A `file` is sent for the body, and closed, and so

@@ -13,11 +13,14 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from mainspring.ledger import new_id
+from mainspring.web.app import JSON, encode
+from mainspring.web.request_error import RequestError
+
 MOST_HEAD_BYTES = 1 << 16
 """Of the first line and the headers of a request."""
 _BINDING = (b"\nconnection:", b"\ntransfer-encoding:")  # what says more of a connection than one answer
 _START = "http.response.start"
-_REFUSALS = {408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
 class Exchange(RequestResponseCycle):
@@ -74,6 +77,7 @@ def _has_length(head: dict[str, Any]) -> bool:
 class Connection(HttpToolsProtocol):
     """A connection. A request's line and headers that are too long are a 431, and that don't come in time a 408.
 
+    What is no HTTP, names no host or ends in its midst is a 400. All of these are said in JSON, as by the application.
     Offers of another protocol are not taken (RFC 9110, section 7.8): the request is answered as one without.
     """
 
@@ -100,12 +104,14 @@ class Connection(HttpToolsProtocol):
         while data:
             data = self._parsed(data)
         if self._is_head and self._fed > MOST_HEAD_BYTES and not self.transport.is_closing():
-            self._refuse(431)
+            self._refuse(_too_long())
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's signature; uvicorn's own answers nothing
         """Keep a connection that its client has closed for writing until all that it asked for as a whole is answered."""
         asked = [each for each in self._unanswered() if not each.more_body]
         if self.transport.is_closing() or not asked:
+            if self._is_cut():
+                self._refuse(RequestError(400, "The request ended before all of it had come."))
             self._leave()
             return False
         self.pipeline = deque(
@@ -121,7 +127,10 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         if self._is_long():
-            raise ValueError("the request's head is too large")  # the parser ends, and `send_400_response` is called
+            raise _too_long()  # the parser ends, and tells of this as the context of its own error
+        hosts = [name for name, _ in self.headers].count(b"host")
+        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):  # RFC 9112, section 3.2
+            raise RequestError(400, f"A request of HTTP/1.1 names its `Host` once; this one does {hosts} times.")
         self._is_offer = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
         if not self._is_offer:
             self._is_head = False
@@ -144,19 +153,13 @@ class Connection(HttpToolsProtocol):
         if not self._fed:
             self._since = self.loop.time()  # instead of uvicorn's timer
 
-    def send_400_response(self, msg: str) -> None:
-        if self._is_head and self._is_long():
-            self._refuse(431)
-        else:
-            super().send_400_response(msg)
-
     def end_if_overdue(self, head_s: float, silence_s: float) -> None:
         """Close a connection whose request doesn't come: it began over `head_s` ago, or nothing came for `silence_s`."""
         if self._since is None or self.is_answering() or self.transport.is_closing():
             return
         waited = self.loop.time() - self._since
         if self._is_head and self._fed and waited > head_s:
-            self._refuse(408)
+            self._refuse(RequestError(408, f"The request's line and headers did not arrive within {head_s:g} s."))
         elif waited > silence_s:
             self.transport.close()
 
@@ -191,8 +194,9 @@ class Connection(HttpToolsProtocol):
         """Parse what came; gives what is to be parsed next, as what follows an offer is the other protocol to the parser."""
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
+        except httptools.HttpParserError as error:
+            why = error.__context__ or error  # what was raised in a method that the parser called
+            self._refuse(why if isinstance(why, RequestError) else RequestError(400, f"This is no HTTP/1.1: {why}."))
         except httptools.HttpParserUpgrade as upgrade:
             if self._is_offer:
                 return self._without_offer() + data[upgrade.args[0] :]
@@ -212,10 +216,24 @@ class Connection(HttpToolsProtocol):
             return False
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MOST_HEAD_BYTES
 
-    def _refuse(self, status: int) -> None:
-        reason = _REFUSALS[status]
-        self.transport.write(
-            b"HTTP/1.1 %d %s\r\ncontent-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
-            % (status, reason, len(reason), reason)
-        )
+    def _is_cut(self) -> bool:
+        """Whether what was begun last is not whole, and nothing is said to it yet."""
+        return self._fed > 0 if self._is_head else self.is_answering() and not self.cycle.response_started
+
+    def _refuse(self, refused: RequestError) -> None:
+        """Answer what doesn't come as far as the application, and nothing more on this connection."""
+        if self.transport.is_closing():
+            return
+        told = new_id()
+        body = encode(refused.body | {"id": told})
+        headers = [
+            *self.server_state.default_headers, (b"content-type", JSON), (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", told.encode()), (b"connection", b"close"),
+        ]  # fmt: skip
+        lines = [STATUS_LINE[refused.status], *(b"%s: %s\r\n" % header for header in headers)]
+        self.transport.write(b"%s\r\n%s" % (b"".join(lines), body))
         self.transport.close()
+
+
+def _too_long() -> RequestError:
+    return RequestError(431, f"The request's line and headers are longer than {MOST_HEAD_BYTES:,} bytes.")

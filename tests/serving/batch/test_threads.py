@@ -15,7 +15,7 @@ import pytest
 from sklearn.ensemble import RandomForestRegressor
 
 from mainspring.data import dataset
-from mainspring.errors import InvalidError, MainspringError, ModelError
+from mainspring.errors import InvalidError, MainspringError, ModelError, WrongTypeError
 from mainspring.models import Predictor, register
 from mainspring.serving import bind
 from mainspring.serving.batch import BatchPrediction, BatchProgress, inputs, predict_batch
@@ -191,9 +191,10 @@ def test_features_are_read_by_several_threads(workspace: Workspace, blocks: None
 
 
 @one
-@pytest.mark.parametrize("jobs", [0, -2])
-def test_a_number_of_jobs_is_at_least_one(workspace: Workspace, jobs: int) -> None:
-    with pytest.raises(InvalidError, match=f"jobs: `{jobs}` is not a whole number of at least 1"):
+@pytest.mark.parametrize("jobs", [0, -2, 1.5, 2.0, True, "2", None])
+def test_a_number_of_jobs_is_at_least_one(workspace: Workspace, jobs: Any) -> None:
+    kind, said = (InvalidError, "at least 1") if jobs in (0, -2) else (WrongTypeError, "expected a whole number")
+    with pytest.raises(kind, match=f"^jobs: `{jobs}` is .*{said}"):
         predict_batch("model/1", TABLE, to="out", jobs=jobs)
 
 

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -151,10 +152,15 @@ def test_what_a_load_test_asked_is_logged_apart(workspace: Workspace, line: str)
 
 def test_a_report_is_kept_with_the_version_that_answered(workspace: Workspace, line: str) -> None:
     target = server_at(line)
-    report = load_test(target, posts(target, records_of(target)), [Step(100, 0.02)], connections=1)
+    requests = posts(target, records_of(target))
+    report = load_test(target, requests, [Step(100, 0.02)], protocol="records", connections=1)
     assert list_load_tests("line/1") == []
     made = keep_load_test(report)
     assert list_load_tests("line@production") == [report]
+    assert report.conditions == "protocol records, 1 row a request, 1 connection, no limits"
+    older = msgspec.to_builtins(report)
+    del older["protocol"]
+    assert msgspec.convert(older, LoadReport).conditions == "1 row a request, 1 connection, no limits"
     assert workspace.ledger.nodes([made])[made].kind == "load test"
     with pytest.raises(NotFoundError):
         keep_load_test(report_of(measured(10, 0.1), version="else/1"))
@@ -176,8 +182,11 @@ def test_what_is_refused_at_once_is_said_and_nothing_is_driven(line: str, tmp_pa
 def test_a_server_that_is_not_there_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(UnavailableError):
-        server_at(f"http://127.0.0.1:{port}")
+    here = f"http://127.0.0.1:{port}"
+    said = rf"nothing answers at 127\.0\.0\.1:{port} \(Connection refused\)\. Start a server there"
+    for asked in (lambda: server_at(here), lambda: server_at(here, endpoint="line").ask(b"")):
+        with pytest.raises(UnavailableError, match=said):
+            asked()
     for url in ("ftp://here", "http://", "http://a:b", "http://user:pw@here", "http://here/a b"):
         with pytest.raises(InvalidError):
             server_at(url)

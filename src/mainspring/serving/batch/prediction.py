@@ -18,6 +18,7 @@ from mainspring import clock
 from mainspring.artifacts.table import table_digest
 from mainspring.data import DatasetVersion, dataset, get_dataset_version
 from mainspring.errors import InvalidError, NotFoundError, close_names
+from mainspring.evaluation.given import count_of
 from mainspring.ledger import new_id
 from mainspring.models import ModelVersion, get_model_version
 from mainspring.serving.batch.answering import VERSION_COLUMN, Answering, Answers, History, answer_columns
@@ -83,12 +84,12 @@ def predict_batch(
     Raises:
         NotFoundError: there is no such model, dataset or column; or no ONNX graph.
         InvalidError: rows don't fit the signature; the first are named by row and column. A column would be there twice. The
-            table can't be read, or is of the dataset that would get the predictions. `jobs` is no number of parts.
+            table can't be read, or is of the dataset that would get the predictions. `jobs` is less than 1.
+        WrongTypeError: `jobs` is no whole number.
         ModelError: the model failed, on the rows that are named.
         StorageError: the online store can't be read, or a disk is full.
     """
-    if jobs < 1:
-        raise InvalidError("jobs", jobs, "a whole number of at least 1")
+    jobs = count_of("jobs", jobs)
     workspace = workspace or current_workspace()
     with using(workspace), ExitStack() as stack:
         served, version, by = _resolved(model, runtime, workspace)

@@ -18,12 +18,13 @@ _MOST_CONNECTIONS = 900
 
 def load_test(
     target: Target, requests: Sequence[bytes], steps: Sequence[Step], *, limits: Sequence[Limit] = (), rows: int = 1,
-    connections: int = 64, timeout_s: float = 10.0, on_step: Callable[[Measured], None] = lambda _: None,
+    protocol: str = "", connections: int = 64, timeout_s: float = 10.0,
+    on_step: Callable[[Measured], None] = lambda _: None,
 ) -> LoadReport:  # fmt: skip
     """Send requests at the rates of the steps, one step after the other; the first that breaks a limit is the last.
 
     `requests` are whole, as `posts` makes them, and are sent by turns over so many connections. `rows` are those of each,
-    for the report. What is not answered within the time limit is given up.
+    and `protocol` is the one of all, for the report. What is not answered within the time limit is given up.
 
     Raises:
         UnavailableError: nothing answers there.
@@ -66,5 +67,5 @@ def load_test(
     measured = precise_run(asked())
     return LoadReport(
         endpoint=target.endpoint, url=str(target), version=first.version, at=at, rows=rows, connections=connections,
-        limits=tuple(limits), steps=tuple(measured), planned=len(steps),
+        limits=tuple(limits), steps=tuple(measured), planned=len(steps), protocol=protocol,
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -60,7 +61,7 @@ class Target(NamedTuple):
         Raises:
             UnavailableError: it doesn't answer, or not so.
         """
-        connection = self._open()
+        connection = self._connected()
         try:
             headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
             connection.request("GET", path, headers=headers | {"Accept": "application/json"})
@@ -80,9 +81,8 @@ class Target(NamedTuple):
         Raises:
             UnavailableError: the server doesn't answer.
         """
-        connection = self._open()
+        connection = self._connected()
         try:
-            connection.connect()
             assert connection.sock is not None
             connection.sock.sendall(request)
             answer = http.client.HTTPResponse(connection.sock, method="POST")
@@ -97,9 +97,19 @@ class Target(NamedTuple):
         """CPU seconds that the server's processes have used, None if it is elsewhere or that isn't known."""
         return cpu_of_port(self.port) if _is_here(self.host) else None
 
-    def _open(self) -> http.client.HTTPConnection:
+    def _connected(self) -> http.client.HTTPConnection:
         kind = http.client.HTTPSConnection if self.tls else http.client.HTTPConnection
-        return kind(self.host, self.port, timeout=_ANSWER_S)
+        connection = kind(self.host, self.port, timeout=_ANSWER_S)
+        try:
+            connection.connect()
+        except ssl.SSLError as error:
+            raise UnavailableError(str(self), f"it is not reached by TLS ({error})") from error
+        except OSError as error:
+            said = f"nothing answers at {self.host}:{self.port} ({error.strerror or error})"
+            raise UnavailableError(
+                str(self), f"{said}. Start a server there, or name an endpoint instead: it gets a server for the test"
+            ) from error
+        return connection
 
 
 def server_at(url: str, *, endpoint: str = "", token: str = "") -> Target:

@@ -6,6 +6,7 @@ Vertex AI's of custom containers (`instances` and `parameters`).
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections import Counter
@@ -21,6 +22,8 @@ from mainspring.web.body import read_json
 from mainspring.web.request_error import RequestError
 
 CSV = b"text/csv"
+_ENCODINGS = {"utf-8": "utf-8-sig", "ascii": "ascii", "iso8859-1": "latin-1", "cp1252": "cp1252", "utf-16": "utf-16"}
+"""By Python's own names: what is called latin-1, iso-8859-1 or l1 is one. A mark of the byte order is no part of UTF-8."""
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _BESIDE = {"params", "parameters"}
 Check = Callable[[Sequence[Any]], tuple[Columns, list[Problem]]]
@@ -35,15 +38,15 @@ class Invocations:
         self._nullable = {field.name for field in takes.inputs if field.nullable}
         self._check = check
 
-    def read(self, body: bytes, kind: bytes) -> Call:
-        """What is asked.
+    def read(self, body: bytes, kind: bytes, charset: str = "") -> Call:
+        """What is asked; a CSV is read by the encoding that its `charset` names, by UTF-8 if it names none.
 
         Raises:
-            RequestError: 415, it is neither JSON nor CSV; 400, it is none of the forms; 422, the rows are not what the model
-                takes.
+            RequestError: 415, it is neither JSON nor CSV, or in an encoding that isn't read; 400, it is none of the forms; 422,
+                the rows are not what the model takes.
         """
         if kind == CSV:
-            records = self._table(body)
+            records = self._table(body, _encoding(charset))
         elif kind == JSON:
             records = self._rows(read_json(body))
         else:
@@ -123,9 +126,9 @@ class Invocations:
             raise _refused([Problem(f"[{at}]", said)])
         return dict(zip(names, row, strict=True))
 
-    def _table(self, body: bytes) -> list[Any]:
+    def _table(self, body: bytes, encoding: str) -> list[Any]:
         try:
-            rows = list(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline="")))
+            rows = list(csv.reader(io.StringIO(body.decode(encoding), newline="")))
         except (UnicodeDecodeError, csv.Error) as error:
             raise RequestError(400, f"This is no CSV: {error}.") from error
         if not rows:
@@ -156,6 +159,19 @@ class Invocations:
             except ValueError:
                 return text
         return text
+
+
+def _encoding(charset: str) -> str:
+    """Python's name of the encoding that a table says it has.
+
+    Raises:
+        RequestError: 415, it is none that is read.
+    """
+    try:
+        return _ENCODINGS[codecs.lookup(charset or "utf-8").name]
+    except (LookupError, ValueError) as error:  # a name with a null is a ValueError
+        said = "UTF-8, US-ASCII, ISO-8859-1, Windows-1252 and UTF-16 are."
+        raise RequestError(415, f"CSV in `charset={shorten(charset, 40)}` is not read; {said}") from error
 
 
 def _refused(problems: list[Problem]) -> RequestError:
