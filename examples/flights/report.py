@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 from flights.features import NEW_YORK
-from flights.live import ASKED_AT, ASKED_FROM, Label
+from flights.live import ASKED_AT, Label
 from flights.months import APART, DATASET, Delivery
 from rich.console import Console
 from rich.padding import Padding
@@ -220,7 +220,7 @@ def of_the_endpoint(
     """What was answered for later flights, held against what happened."""
     ranked = sorted(zip(answers, flights, strict=True), key=lambda pair: pair[0])
     told = (
-        f"{len(flights):,} flights of {_span(flights)}: those that were to leave {ASKED_FROM} from {ASKED_AT}:00"
+        f"{len(flights):,} flights of {_span(flights)}: those that were to leave New York from {ASKED_AT}:00"
         f" to {ASKED_AT}:59 and arrived, a request a day. Asked at {url} in {seconds:.1f} s. A few, safest first:"
     )
     few = _table("flight", "departs", ">predicted late", ">arrived", "")

@@ -17,8 +17,7 @@ from mainspring.streams import open_log, send
 from mainspring.workspace import current_workspace
 
 ASKED = ["carrier", "origin", "dest", "tailnum", "time_hour", "distance"]
-# The flights of an airport in an hour of each day that arrived: those of all hours, 54,000, would be minutes of requests.
-ASKED_FROM, ASKED_AT = "JFK", 20
+ASKED_AT = 20  # o'clock: the flights of all hours that arrived, 54,000, would be minutes of requests
 _PATIENCE_S = 60.0
 
 
@@ -31,11 +30,11 @@ class Hour(msgspec.Struct, frozen=True):
 
 
 def hours(later: pl.DataFrame) -> list[Hour]:
-    """The hour of each day that is asked about, one after the other, each with all flights that leave the airport in it."""
+    """The hour of each day that is asked about, one after the other, each with all flights that leave New York in it."""
     events = arrivals(ms.dataset("flights").latest().to_polars()).filter(pl.col("known_at") > border(LATER_FROM))
     later = later.with_columns(event_id()).join(events.select("event_id", "known_at"), on="event_id", how="left")
     hour = pl.col("time_hour").dt.convert_time_zone(features.NEW_YORK).dt.hour()
-    wanted = later.filter(pl.col("origin") == ASKED_FROM, hour == ASKED_AT)
+    wanted = later.filter(hour == ASKED_AT)
     found, since = [], border(LATER_FROM)
     for flights in wanted.partition_by("time_hour", maintain_order=True):
         begins = flights["time_hour"][0]

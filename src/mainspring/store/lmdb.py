@@ -33,6 +33,8 @@ _DELETED_AT_ONCE = 10_000
 # LMDB's keys have 511 bytes at most. A longer one stands there as its first bytes and its digest, and whole in the value.
 _LONGEST_BYTES = 510
 _HEAD_BYTES = 511 - 32
+_BEHIND = b"\xff" * 512  # all stored keys
+_SEVERAL = 128  # keys, of which it pays to pass over missing ones
 _NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM)
 _DAMAGED = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.VersionMismatchError)
 _Given = TypeVar("_Given")
@@ -68,7 +70,7 @@ class LmdbKeyValue:
             if shared is not None:  # without the calls of `_read`: each prediction with features is here
                 try:
                     with shared.gate, (shared.environment or shared.open()).begin() as transaction:
-                        return list(map(transaction.get, keys))
+                        return _get_many(transaction, keys)
                 except (lmdb.Error, OSError):
                     pass  # `_read` mends it, or says what is wrong
             found = self._read(_get_many, keys)
@@ -373,7 +375,30 @@ def _get(transaction: lmdb.Transaction[bytes], key: bytes) -> bytes | None:
 
 
 def _get_many(transaction: lmdb.Transaction[bytes], keys: Sequence[bytes]) -> list[bytes | None]:
-    return list(map(transaction.get, keys))
+    return list(map(transaction.get, keys)) if len(keys) <= _SEVERAL else _get_sparse(transaction, keys)
+
+
+def _get_sparse(transaction: lmdb.Transaction[bytes], keys: Sequence[bytes]) -> list[bytes | None]:
+    """`_get_many` that looks for no key between a missing one and the next stored one, where keys rise.
+
+    So do the tiles of an entity, which may have few events. Where keys are there, more and more are taken in one go.
+    """
+    found: list[bytes | None] = []
+    many = 1
+    with transaction.cursor() as cursor:
+        while (start := len(found)) < len(keys):
+            found += map(transaction.get, keys[start : start + many])
+            many = min(2 * many, _SEVERAL)
+            if found[-1] is None:
+                looked = passed = len(found)
+                begin = keys[looked - 1]
+                end = cursor.key() if cursor.set_range(begin) else _BEHIND
+                while passed < len(keys) and begin < keys[passed] < end:
+                    passed += 1
+                if passed > looked:
+                    found += [None] * (passed - looked)
+                    many = 1
+    return found
 
 
 def _get_long(transaction: lmdb.Transaction[bytes], keys: Sequence[bytes]) -> list[bytes | None]:

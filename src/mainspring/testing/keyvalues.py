@@ -94,6 +94,21 @@ class KeyValueContract:
         assert store.get_many(asked) == [b"3", None, b"1", b"2", b"1"]
         assert store.get_many(asked[1:]) == [None, b"1", b"2", b"1"]
 
+    @pytest.mark.parametrize("seed", range(4))
+    def test_many_keys_are_found_among_missing_ones_in_any_order(self, store: KeyValue, seed: int) -> None:
+        chance = random.Random(seed)
+        keys = [b"%s/%04d" % (head, number) for head in (b"", b"a", b"b" * 505, b"\xff" * 505) for number in range(150)]
+        stored: dict[bytes, bytes] = {}
+        for start in range(0, len(keys), 50):
+            share = chance.choice((0, 0.02, 0.5, 1))
+            stored |= {key: b"of " + key[-4:] for key in keys[start : start + 50] if chance.random() < share}
+        store.write([*stored.items(), *((b"c" * 600 + key, b"longer") for key in keys[:20])])
+        shuffled = chance.sample(keys, len(keys))
+        steps = [key for start in range(0, len(keys), 7) for key in (*keys[start : start + 9], keys[start // 2])]
+        for asked in (keys, keys[::-1], shuffled, steps, [*keys, b"c" * 700]):
+            assert store.get_many(asked) == [stored.get(key) for key in asked]
+        assert store.get_many(keys * 2) == [stored.get(key) for key in keys] * 2
+
     def test_it_behaves_as_a_dictionary_does(self, store: KeyValue) -> None:
         chance = random.Random(11)
         model: dict[bytes, bytes] = {}

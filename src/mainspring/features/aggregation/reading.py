@@ -125,8 +125,10 @@ class WindowReads:
         self, entity: bytes, hop: _HopRead, tiles: list[bytes], first: int, begin: int, end: int, at_us: int
     ) -> _Run:
         """The tiles from `begin` up to `end`, which all ended before the instant, merged in order."""
-        key = entity, hop.hop.hop_us, begin, end
         given = tiles[begin - first : end - first]
+        if all(data is _NONE for data in given):  # as most are of an entity with few events; there is nothing to keep
+            return _Run([], ALWAYS_US, [None] * len(hop.folds))
+        key = entity, hop.hop.hop_us, begin, end
         kept = self._runs.get(key)
         if kept is not None and kept.known_us <= at_us and all(map(bytes.startswith, given, kept.heads)):
             return kept

@@ -131,14 +131,19 @@ class Outage(NamedTuple):
     needs: Sequence[Sequence[Need]]
     spans: Sequence[int]
 
-    def read_us(self, known: Sequence[Known | None], count: int) -> list[dict[Need, int | None]]:
-        """For each entity when what its features need was read, the oldest of what is known of it; None if never."""
-        wanted = dict.fromkeys(chain.from_iterable(self.needs))
-        begins = [*accumulate((span * count for span in self.spans), initial=0)]
-        return [{need: self._oldest(known, begins[need.part], row, need) for need in wanted} for row in range(count)]
+    def read_us(self, known: Sequence[Known | None], counts: Sequence[int]) -> dict[Need, list[int | None]]:
+        """When what features need was read, the oldest of what is known of it, None if never: for each entity of its part.
 
-    def _oldest(self, known: Sequence[Known | None], begin: int, row: int, need: Need) -> int | None:
-        first = begin + row * self.spans[need.part]
+        `counts` says how many entities each part has.
+        """
+        begins = [*accumulate((span * count for span, count in zip(self.spans, counts, strict=True)), initial=0)]
+        return {
+            need: [self._oldest(known, begins[need.part], number, need) for number in range(counts[need.part])]
+            for need in dict.fromkeys(chain.from_iterable(self.needs))
+        }
+
+    def _oldest(self, known: Sequence[Known | None], begin: int, number: int, need: Need) -> int | None:
+        first = begin + number * self.spans[need.part]
         read = (known[first + place] for place in need.places)
         return min((each.read_us for each in read if each), default=None)
 

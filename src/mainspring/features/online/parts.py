@@ -1,6 +1,7 @@
 """The parts of a service as they are read: what places of the store a view needs, and its features by what is stored there.
 
-A part's `places` and `answers` are of the same entities in the same order; it takes its `span` of values for each of them.
+Many rows ask for one entity, so a part first tells the `different` ones, as bytes. Its `places` and `answers` are of the same
+entities in the same order; it takes its `span` of values for each of them.
 """
 
 from __future__ import annotations
@@ -53,6 +54,29 @@ def _expect_past(at_us: int, kept_us: int) -> None:
         raise ClockBehindError(kept_us)
 
 
+class Different(NamedTuple):
+    """The different entities of many rows, as bytes, in order of the first row of each, and by number that of each row."""
+
+    entities: list[bytes]
+    of_rows: Sequence[int]
+
+    @classmethod
+    def of(cls, entities: list[bytes]) -> Different:
+        """Of the entity of each row.
+
+        >>> Different.of([b"UA", b"B6", b"UA"])
+        Different(entities=[b'UA', b'B6'], of_rows=[0, 1, 0])
+        """
+        if len(entities) == 1 or len(set(entities)) == len(entities):
+            return cls(entities, range(len(entities)))
+        numbers = {entity: number for number, entity in enumerate(dict.fromkeys(entities))}
+        return cls([*numbers], [numbers[entity] for entity in entities])
+
+    def by_row(self, found: list[Vector]) -> list[Vector]:
+        """What was found for the entities, for each row."""
+        return found if isinstance(self.of_rows, range) else [found[number] for number in self.of_rows]
+
+
 class StoredPart:
     """The part of a service that is stored as values."""
 
@@ -72,12 +96,23 @@ class StoredPart:
         self._outside = [_OUTSIDE] * count
         self._present = [_PRESENT] * count
 
-    def places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:  # noqa: ARG002  # the signature of parts
-        return [self._prefix + self._key(entity) for entity in entities]
+    def different(self, rows: Sequence[Mapping[str, Any]]) -> Different:
+        """The entities of rows.
+
+        Raises:
+            InvalidError: a key is missing or null.
+            WrongTypeError: a value is of another type than its key.
+        """
+        return Different.of([self._key(row) for row in rows])
+
+    def places(self, entities: Sequence[bytes], at_us: int) -> list[bytes]:  # noqa: ARG002  # the signature of parts
+        """The keys of the store that entities need."""
+        return [self._prefix + entity for entity in entities]
 
     def answers(
-        self, entities: Sequence[Mapping[str, Any]], stored: Any, at_us: int, marks: Mapping[bytes, bytes | None]  # noqa: ARG002  # the signature of parts
+        self, entities: Sequence[bytes], stored: Any, at_us: int, marks: Mapping[bytes, bytes | None]  # noqa: ARG002  # the signature of parts
     ) -> list[Vector]:  # fmt: skip
+        """The features of entities by what is stored, an iterator over the values of `places`, of which it takes its own."""
         return [self._answer(data, at_us) for data in islice(stored, len(entities))]
 
     def alone(self, get_many: GetMany, mark: bytes) -> Callable[[Mapping[str, Any], int], Reading]:
@@ -135,27 +170,31 @@ class FoldedPart:
         count = len(part.features)
         self._not_kept = Vector([None] * count, [_NOT_KEPT] * count, [None] * count)
 
-    def places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:
+    def different(self, rows: Sequence[Mapping[str, Any]]) -> Different:
+        """The entities of rows.
+
+        Raises:
+            InvalidError: a key is missing or null.
+            WrongTypeError: a value is of another type than its key.
+        """
+        return Different.of([self._key(row) for row in rows])
+
+    def places(self, entities: Sequence[bytes], at_us: int) -> list[bytes]:
+        """The keys of the store that entities need: those of the tiles that end with each window."""
         ends = self._reads.ends(at_us)
-        begins = [tiles_of_entity(self._prefix, self._key(entity)) for entity in entities]
+        begins = [tiles_of_entity(self._prefix, entity) for entity in entities]
         return [begin + end for begin in begins for end in ends]
 
     def answers(
-        self, entities: Sequence[Mapping[str, Any]], stored: Any, at_us: int, marks: Mapping[bytes, bytes | None]
+        self, entities: Sequence[bytes], stored: Any, at_us: int, marks: Mapping[bytes, bytes | None]
     ) -> list[Vector]:
+        """The features of entities by what is stored, an iterator over the values of `places`, of which it takes its own."""
         begins_us = self._begins_us(marks[self._mark])
         if at_us < begins_us:
             deque(islice(stored, len(entities) * self.span), maxlen=0)
             _expect_past(at_us, begins_us)
             return [self._not_kept] * len(entities)
-        known: dict[bytes, Vector] = {}  # many flights of one carrier ask for the same
-        found = []
-        for entity in entities:
-            key, data = self._key(entity), [*islice(stored, self.span)]
-            if key not in known:
-                known[key] = self._answer(key, data, at_us)
-            found.append(known[key])
-        return found
+        return [self._answer(entity, [*islice(stored, self.span)], at_us) for entity in entities]
 
     def _begins_us(self, mark: bytes | None) -> int:
         """From when on the tiles that an instant needs are kept, also while a materialization drops others."""

@@ -17,13 +17,20 @@ from mainspring.features.definitions.records import Definition, ServiceRecord
 from mainspring.features.online.ahead import as_of
 from mainspring.features.online.outages import GuardedStore, Need, Outage
 from mainspring.features.online.packing import is_pushed
-from mainspring.features.online.parts import ClockBehindError, DemandedPart, FoldedPart, StoredPart, part_of_view
+from mainspring.features.online.parts import (
+    ClockBehindError,
+    DemandedPart,
+    Different,
+    FoldedPart,
+    StoredPart,
+    part_of_view,
+)
 from mainspring.features.online.places import watermark_place
 from mainspring.features.online.vector import Reading, Vector
 from mainspring.ledger import note_search
 from mainspring.workspace import Workspace
 
-_PLACES_AT_ONCE = 10_000  # of one read; their keys take about a megabyte
+_PLACES_AT_ONCE = 30_000  # of one read; their keys take about three megabytes
 _QUICK_PLACES = 256  # of a local store: about a millisecond
 
 
@@ -120,13 +127,13 @@ class FeatureReader:
 
     def _read(self, entities: Sequence[Mapping[str, Any]], at: int) -> list[Vector]:
         try:
-            places = self._places(entities, at)
+            asked, places = self._asked(entities, at)
             try:
                 stored = self._online.get_many([*places, *self._folded_marks] if self._folded_marks else places)
             except StorageError as error:
-                return self._without_store(entities, places, at, error)
+                return self._without_store(entities, asked, places, at, error)
             marks = dict(zip(self._folded_marks, stored[len(places) :], strict=True)) if self._folded_marks else {}
-            return self._answered(entities, stored, at, marks)
+            return self._answered(entities, asked, stored, at, marks)
         except ClockBehindError as behind:
             return self._read(entities, behind.at_us)
 
@@ -146,59 +153,66 @@ class FeatureReader:
             return self.reading(entities, at_us=behind.at_us, wanted=wanted)
 
     def _reading(self, entities: Sequence[Mapping[str, Any]], at: int, wanted: Sequence[int]) -> Reading:
-        places = self._places(entities, at)
+        asked, places = self._asked(entities, at)
         try:
             stored = self._online.get_many([*places, *self._marks])
         except StorageError as error:
-            vectors = self._without_store(entities, places, at, error)
+            vectors = self._without_store(entities, asked, places, at, error)
             return Reading(at, vectors, (None,) * len(self._marks), [0] * len(entities))
         values, marks = stored[: len(places)], stored[len(places) :]
         pushed = [0] * len(entities)
         start = 0
-        for number, part in enumerate(self._all_parts):
-            for place in wanted if isinstance(part, StoredPart) else ():
-                data = values[start + place]
+        for number, (part, different) in enumerate(zip(self._all_parts, asked, strict=True)):
+            for row in wanted if isinstance(part, StoredPart) else ():
+                data = values[start + different.of_rows[row]]
                 if data is not None and is_pushed(as_of(data, at) or data):
-                    pushed[place] |= 1 << number
-            start += part.span * len(entities)
-        vectors = self._answered(entities, values, at, dict(zip(self._marks, marks, strict=True)))
+                    pushed[row] |= 1 << number
+            start += part.span * len(different.entities)
+        vectors = self._answered(entities, asked, values, at, dict(zip(self._marks, marks, strict=True)))
         return Reading(at, vectors, tuple(marks), pushed)
 
-    def _places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:
+    def _asked(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> tuple[list[Different], list[bytes]]:
+        """The different entities of each part, and where all of them stand in the store."""
+        asked = [part.different(entities) for part in self._all_parts]
         if self._only is not None:
-            return self._only.places(entities, at_us)
-        keys: list[bytes] = []
-        for part in self._all_parts:
-            keys += part.places(entities, at_us)
-        return keys
+            return asked, self._only.places(asked[0].entities, at_us)
+        places: list[bytes] = []
+        for part, different in zip(self._all_parts, asked, strict=True):
+            places += part.places(different.entities, at_us)
+        return asked, places
 
     def _answered(
-        self, entities: Sequence[Mapping[str, Any]], stored: Sequence[bytes | None], at_us: int,
-        marks: Mapping[bytes, bytes | None],
+        self, entities: Sequence[Mapping[str, Any]], asked: Sequence[Different], stored: Sequence[bytes | None],
+        at_us: int, marks: Mapping[bytes, bytes | None],
     ) -> list[Vector]:  # fmt: skip
         """The vectors of what is stored, by the watermarks of views of aggregates."""
         if self._only is not None:
-            return self._only.answers(entities, iter(stored), at_us, marks)
+            return asked[0].by_row(self._only.answers(asked[0].entities, iter(stored), at_us, marks))
         values = iter(stored)
-        answers = [part.answers(entities, values, at_us, marks) for part in self._all_parts]
+        answers = [
+            different.by_row(part.answers(different.entities, values, at_us, marks))
+            for part, different in zip(self._all_parts, asked, strict=True)
+        ]
         own, inner = answers[: len(self._parts)], answers[len(self._parts) :]
         columns = [*own, *self._computed(entities, inner)]
         return [self._vector(parts) for parts in zip(*columns, strict=True)]
 
     def _without_store(
-        self, entities: Sequence[Mapping[str, Any]], places: Sequence[bytes], at_us: int, error: StorageError
-    ) -> list[Vector]:
+        self, entities: Sequence[Mapping[str, Any]], asked: Sequence[Different], places: Sequence[bytes], at_us: int,
+        error: StorageError,
+    ) -> list[Vector]:  # fmt: skip
         """What is declared for an outage: the store's error, or vectors with marks."""
         if self._online.policy == "fail":
             raise error
-        count = len(entities)
         known = self._online.recall([*places, *self._folded_marks])
         data = [each.data if each else None for each in known]
         marks = dict(zip(self._folded_marks, data[len(places) :], strict=True))
-        vectors = self._answered(entities, data, at_us, marks)
+        vectors = self._answered(entities, asked, data, at_us, marks)
         outage = self._outage()
+        read_us = outage.read_us(known[: len(places)], [len(different.entities) for different in asked])
         found = []
-        for vector, seen in zip(vectors, outage.read_us(known[: len(places)], count), strict=True):
+        for row, vector in enumerate(vectors):
+            seen = {need: times[asked[need.part].of_rows[row]] for need, times in read_us.items()}
             values, statuses, oldest = outage.marked(vector.values, vector.statuses, seen)
             found.append(Vector(values, statuses, vector.event_us, False, oldest))
         return found
