@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -60,3 +62,38 @@ def test_a_call_that_fails_leaves_the_number_as_it_was() -> None:
     with pytest.raises(ValueError, match="negative"):
         asked(CountingEstimator(), 1, value=-1.0)
     assert threads() == THREADS
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "lightgbm.LGBMRegressor(n_estimators=20, verbose=-1, n_jobs=THREADS)",
+        "xgboost.XGBRegressor(n_estimators=20, n_jobs=THREADS)",
+        "sklearn.ensemble.HistGradientBoostingRegressor(max_iter=20)",
+    ],
+    ids=["lightgbm", "xgboost", "sklearn"],
+)
+def test_each_library_answers_few_rows_by_one_thread_and_many_by_several(model: str) -> None:
+    program = f"""
+import os, sys, numpy as np, lightgbm, sklearn.ensemble, xgboost
+from concurrent.futures import ThreadPoolExecutor
+from mainspring.models import Field, Predictor, Signature
+THREADS = {THREADS}
+threads = lambda: len(os.listdir("/proc/self/task"))
+rows = np.random.default_rng(0).normal(size=(2_000, 2))
+predictor = Predictor({model}.fit(rows, rows[:, 0]), Signature((Field("a", "f64"), Field("b", "f64"))), "numpy")
+columns = {{"a": rows[:, 0].tolist(), "b": rows[:, 1].tolist()}}
+few = {{name: values[:{FEW_ROWS}] for name, values in columns.items()}}
+def made(columns, count):  # by a thread that has no others yet, how many it makes
+    before = threads()
+    answers = predictor.answer(columns, count)
+    return threads() - before, answers
+with ThreadPoolExecutor(1) as own:
+    none, answers = own.submit(made, few, {FEW_ROWS}).result()
+    several, more = own.submit(made, columns, 2_000).result()
+assert answers == more[:{FEW_ROWS}]
+print(none, several)
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    none, several = map(int, told.stdout.split())
+    assert (none, several > 0) == (0, True)

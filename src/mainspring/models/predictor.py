@@ -19,7 +19,7 @@ from mainspring.errors import InvalidError, UnsupportedError, WrongTypeError, co
 from mainspring.models.records import RecordCheck
 from mainspring.models.rows import RowDecoder
 from mainspring.models.signature import Columns, Output, Problem, Signature, plain
-from mainspring.models.threads import FEW_ROWS, by_one_thread, pools_of
+from mainspring.models.threads import FEW_ROWS, by_one_thread, runtimes_of
 from mainspring.models.version import InputKind, ModelVersion, expect_model
 from mainspring.store import BlobStore
 from mainspring.workspace import Workspace, current_workspace
@@ -55,7 +55,7 @@ class Predictor:
             )
         self.model = model
         self.signature, self.input_kind = signature, input_kind
-        self._pools = pools_of(model)
+        self._runtimes = runtimes_of(model)
         self._check = RecordCheck(signature)
         self.decode = RowDecoder(signature).decode
         self._table = _TABLES[input_kind](signature)
@@ -129,8 +129,8 @@ class Predictor:
             return [
                 whole([*self.stream({name: columns[name][row : row + 1] for name in names})]) for row in range(rows)
             ]
-        if self._pools and rows <= FEW_ROWS:
-            return by_one_thread(self._pools, lambda: self._answered(columns, rows))
+        if self._runtimes and rows <= FEW_ROWS:
+            return by_one_thread(self._runtimes, lambda: self._answered(columns, rows))
         return self._answered(columns, rows)
 
     def _answered(self, columns: Columns, rows: int) -> list[Prediction]:

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from sklearn.linear_model import LinearRegression
 
 from mainspring.data import dataset
 from mainspring.errors import ConflictError, InvalidError, NotFoundError, StorageError
@@ -35,7 +36,7 @@ from mainspring.serving.feedback._store import FeedbackParts, gc_roots
 from mainspring.serving.feedback.intake import FeedbackLog, feedback_log
 from mainspring.serving.feedback.tables import read_file, read_table
 from mainspring.serving.label_rule import LabelRule, changed_rule
-from mainspring.serving.predictions import compact_predictions, prediction_log
+from mainspring.serving.predictions import Entry, Source, compact_predictions, prediction_log
 from mainspring.workspace import Workspace
 from tests.serving.feedback.conftest import DAY_US, START_US, at, set_clock
 
@@ -363,3 +364,44 @@ def test_labels_of_a_full_disk_are_not_acknowledged(small_disk: Path, flights: E
     records = [by_key(float(number), f"UA{number}") for number in range(20_000)]
     with pytest.raises(StorageError, match="full"):
         intake(enumerate(records), "python")
+
+
+@one_backend
+@pytest.mark.parametrize("is_compacted", [False, True], ids=["live", "compacted"])
+@pytest.mark.parametrize(
+    ("dtype", "asked", "told"),
+    [
+        ("duration[us]", "PT1H30M", "PT90M"),
+        ("datetime[us]", "2026-01-31T08:30:00", "2026-01-31 08:30"),
+        ("datetime[us]", "2026-01-31T08:30:00", datetime(2026, 1, 31, 8, 30)),
+        ("datetime[us, UTC]", "2026-01-31T08:30:00Z", "2026-01-31T09:30:00+01:00"),
+        ("decimal[10, 2]", "12.30", "12.3"),
+        ("decimal[10, 2]", 100, "100.00"),
+        ("decimal[10, 2]", "-0.00", 0),
+        ("decimal[38, 10]", "1234567890123456789012345678.10", "1234567890123456789012345678.1"),
+        ("time", "08:30:00.500", "08:30:00.5"),
+        ("date", "2026-01-31", date(2026, 1, 31)),
+        ("bin", "YWJj", b"abc"),
+        ("f64", 12.0, 12),
+        ("u64", 2**63, 2**63),
+        ("i128", 2**80, 2**80),
+    ],
+)
+def test_a_label_joins_however_its_key_is_spelt(
+    dtype: str, asked: Any, told: Any, is_compacted: bool, workspace: Workspace
+) -> None:
+    field = Field("of", dtype)
+    register(LinearRegression(), "typed", signature=Signature((field,), Output("number")), input_kind="records")
+    bind("typed", "typed@production", version="typed/1", label_key=["of"], label_window="1d")
+    value, wrong = field.check(asked)
+    assert not wrong
+    entry = Entry("r", "", 0.0, {"of": [value]}, 1)
+    prediction_log(workspace).write(Source(get_endpoint("typed")), [(entry, [1.0])])
+    assert log_labels("typed", [{"key": {"of": told}, "label": 5}]).accepted == 1
+    if is_compacted:
+        prediction_log(workspace).rotate()
+        feedback_log(workspace).rotate()
+        compact_predictions(workspace)
+        compact_feedback(workspace)
+    assert labelled("typed").collect()["label"].to_list() == [5.0]
+    assert [each["label"] for each in labels_of(entry.first) if each["counts"]] == [5.0]

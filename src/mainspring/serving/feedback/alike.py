@@ -58,6 +58,8 @@ def forms_of(row: Mapping[str, Any], key: Mapping[str, str]) -> Sequence[bytes]:
 def _forms(value: Any, text: str) -> Sequence[bytes]:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ()  # what JSON has no type for is written in several ways
+    if isinstance(value, str) and value != text:
+        return ()  # and so is a duration or a decimal
     if _INTEGER.fullmatch(text) and abs(int(text)) < 1 << 53:
         forms = [text.encode(), *map(msgspec.msgpack.encode, (int(text), float(text)))]
     elif isinstance(value, str) and not _NUMBER.fullmatch(text):

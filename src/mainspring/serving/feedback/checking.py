@@ -11,6 +11,7 @@ from mainspring.errors import MainspringError, NotFoundError, close_names, liste
 from mainspring.models import Field, Problem, Signature, expect_model, get_model_version
 from mainspring.serving.endpoint import Endpoint
 from mainspring.serving.feedback.record import Labels, label_id, stored_key
+from mainspring.serving.predictions.record import storable
 from mainspring.streams.wire import time_us
 from mainspring.workspace import Workspace
 
@@ -116,9 +117,10 @@ class LabelCheck:
             value, wrong = field.check(value)
             if wrong:
                 raise _Refused(f"{path}{name}", wrong)
-        elif isinstance(value, list | dict) or (isinstance(value, str) and len(value) > _LONGEST_TEXT):
+            return stored_key(value)
+        if isinstance(value, list | dict) or (isinstance(value, str) and len(value) > _LONGEST_TEXT):
             raise _Refused(f"{path}{name}", f"{shorten(value, 40)} is not a plain value")
-        return stored_key(value)
+        return storable(value)
 
     def _value(self, record: Mapping[str, Any]) -> Any:
         if LABEL not in record:
@@ -133,7 +135,7 @@ class LabelCheck:
             wrong = f"{len(value):,} characters, expected at most {_LONGEST_TEXT:,}"
         if wrong:
             raise _Refused(LABEL, wrong)
-        return stored_key(value)
+        return storable(value)
 
 
 def _instant(record: Mapping[str, Any], name: str) -> int | None:

@@ -70,7 +70,10 @@ _NONE = pl.lit(None, dtype=pl.String)
 
 
 def text_of(column: str, schema: pl.Schema) -> pl.Expr:
-    """The values of a column of a key as texts that are equal if they are: whole numbers are so also among floats."""
+    """The values of a column of a key as texts that are equal if they are: whole numbers are so also among floats.
+
+    Of a declared type they are those of what `stored_key` makes of a label's.
+    """
     dtype, value = schema[column], pl.col(column)
     if dtype.is_float():
         is_whole = (value == value.round()) & (value.abs() < 2**53)
@@ -79,8 +82,20 @@ def text_of(column: str, schema: pl.Schema) -> pl.Expr:
         )
     if isinstance(dtype, pl.Datetime):
         return value.dt.timestamp("us").cast(pl.String)
+    if isinstance(dtype, pl.Duration):
+        return value.dt.total_microseconds().cast(pl.String)
+    if isinstance(dtype, pl.Time):
+        return _without_zeros(value.dt.to_string("%H:%M:%S%.6f"))
+    if isinstance(dtype, pl.Decimal):
+        text = value.cast(pl.String)
+        return pl.when(text.str.contains(".", literal=True)).then(_without_zeros(text)).otherwise(text)
     if isinstance(dtype, pl.Binary):
         return value.bin.encode("base64")
     if dtype.is_nested():
         return _NONE
     return value.cast(pl.String)
+
+
+def _without_zeros(text: pl.Expr) -> pl.Expr:
+    """Texts of numbers with a point, without the zeros at their end."""
+    return text.str.strip_chars_end("0").str.strip_chars_end(".")

@@ -6,6 +6,8 @@ A record explains itself: it names the columns of its keys. It is written whole 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -44,7 +46,23 @@ def label_id(endpoint: str, *told: Any) -> str:
 
 
 def stored_key(value: Any) -> Any:
-    """A value of a key as it is kept, which is as the log of predictions keeps that of a request."""
+    """A value of a key whose type is declared, as it is kept: equal ones alike, however a label spells them.
+
+    A time without a zone is of UTC, as in a table; a duration is its microseconds; a decimal has no zeros at its end.
+
+    >>> stored_key(timedelta(minutes=1)), stored_key(Decimal("12.30")), stored_key(time(8, 30))
+    (60000000, '12.3', '08:30:00')
+    """
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    if isinstance(value, timedelta):
+        return value // timedelta(microseconds=1)
+    if isinstance(value, time):
+        return value.isoformat("microseconds").rstrip("0").rstrip(".")
+    if isinstance(value, Decimal):
+        text = f"{value:f}"
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+        return "0" if text == "-0" else text
     return storable(value)
 
 
