@@ -204,6 +204,41 @@ def test_what_can_not_be_streamed_is_refused(address: str, path: str, rows: list
         assert said in msgspec.json.decode(answer.read())["error"]
 
 
+JSON, NEVER = "application/json", "nothing"
+
+
+@pytest.mark.parametrize(
+    ("accept", "of_parts", "of_one_piece"),
+    [
+        (f"{JSON}, {EVENTS}", JSON, JSON),
+        (f"{EVENTS}, {JSON}", EVENTS, JSON),
+        (f"{LINES}, {EVENTS}, {JSON};q=0.9", LINES, JSON),
+        (f"{EVENTS};q=0.5, {LINES};q=0.7", LINES, NEVER),
+        (f"{EVENTS};q=0.5, */*;q=0.8", JSON, JSON),
+        (f"{EVENTS}, */*", EVENTS, JSON),
+        (f"*/*, {EVENTS}", EVENTS, JSON),
+        (f"{EVENTS};q=0, */*", JSON, JSON),
+        (f"{JSON};q=0, */*;q=0.1", EVENTS, NEVER),
+        (f"{JSON}; q=0.000", NEVER, NEVER),
+        ("application/*", JSON, JSON),
+        ("application/*;q=0.2, text/*;q=0.3", EVENTS, JSON),
+        (f'text/html;x=", {EVENTS};q=1", {JSON};charset=utf-8;Q=0.1', JSON, JSON),
+        (f"text/html, {JSON};q=high", JSON, JSON),
+        ("text/html", NEVER, NEVER),
+        ("*", JSON, JSON),
+        ("", JSON, JSON),
+    ],
+)
+def test_the_form_is_the_one_that_is_accepted_best_of_those_that_the_model_has(
+    address: str, accept: str, of_parts: str, of_one_piece: str
+) -> None:
+    for path, kind in (("/predict/teller", of_parts), ("/predict/plain", of_one_piece)):
+        with asked(address, 1, accept, path) as answer:
+            body = answer.read().decode()
+            assert (answer.status, answer.headers["Content-Type"]) == ((406, JSON) if kind is NEVER else (200, kind))
+            assert kind is not NEVER or "answers in one piece" in body
+
+
 @pytest.mark.parametrize(("count", "status", "said"), [(-2, 500, "ValueError"), (-5, 504, "next part within 0.4 s")])
 def test_what_goes_wrong_is_the_last_event_and_is_not_logged(
     address: str, count: int, status: int, said: str, workspace: Workspace

@@ -168,3 +168,10 @@ def test_a_packed_body_may_have_many_members_and_is_never_unpacked_beyond_the_li
     )
     assert answered.status == status
     assert status != 200 or json.loads(answered.body) == [1, 2]
+
+
+@pytest.mark.parametrize(("coding", "is_packed"), [("", False), ("Identity", False), ("x-gzip", True), ("GZIP", True)])
+def test_a_coding_goes_by_each_of_its_names_and_an_empty_one_is_none(coding: str, is_packed: bool) -> None:
+    body = _gzip(b"[1]") if is_packed else b"[1]"
+    answered = asyncio.run(ask(Echo(), "/echo/a", body, content_encoding=coding))
+    assert (answered.status, answered.body) == (200, b"[1]")

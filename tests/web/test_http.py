@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import socket
 import struct
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import ExitStack, closing, suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -173,20 +174,49 @@ def test_a_client_that_closes_its_half_is_answered(place: Place) -> None:
     assert is_well(place)
 
 
+ONE = HEAD + b"Content-Length: 3\r\n\r\n[%d]"
+LONG = HEAD + b"X-Long: " + b"a" * 70_000
+HOSTLESS = b"GET /ready HTTP/1.1\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("behind", "refused"),
+    [
+        (b"BAD\r\n\r\n", 400), (HOSTLESS, 400), (LONG + b"a" * 400_000, 431), (LONG + b"\r\n\r\n", 431), (HEAD, 408),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\n[3]\r\nzz\r\n", 400),
+        (b"GET http://[ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ],
+    ids=["method", "no host", "endless", "long", "late", "chunk", "address"],
+)  # fmt: skip
+def test_what_was_asked_before_is_answered_before_a_refusal(place: Place, behind: bytes, refused: int) -> None:
+    with place.connect() as link:
+        with suppress(ConnectionError):  # it was closed before all was sent
+            link.sendall(ONE % 1 + ONE % 2 + behind)
+        *answered, last = replies(received(link))
+    assert [(status(each), each[-3:]) for each in answered] == [(200, b"[1]"), (200, b"[2]")]
+    assert status(last) == refused
+    assert refusal(last)["error"]
+    assert not any(b"connection: close" in each for each in answered)
+
+
 def test_what_was_asked_as_a_whole_is_answered_though_the_next_is_cut(place: Place) -> None:
-    one = HEAD + b"Content-Length: 3\r\n\r\n[%d]"
-    for cut in (HEAD, one[:-2], b"PO"):
+    for cut in (HEAD, (ONE % 3)[:-2], b"PO"):
         with place.connect() as link:
-            link.sendall(one % 1 + one % 2 + cut)
+            link.sendall(ONE % 1 + ONE % 2 + cut)
             link.shutdown(socket.SHUT_WR)
-            assert [each.endswith(b"[%d]" % number) for number, each in enumerate(answers(rest(link)), 1)] == [
-                True,
-                True,
-            ]
+            *answered, last = replies(rest(link))
+        assert [each[-3:] for each in answered] == [b"[1]", b"[2]"]
+        assert refusal(last)["error"] == "The request ended before all of it had come."
+
+
+def replies(told: bytes) -> list[bytes]:
+    return re.split(rb"(?=HTTP/1\.1 \d)", told)[1:]
 
 
 class Late(Echo):
-    """Says what it was told when it may."""
+    """Says what it was told when it may, also what follows the first part of an answer in parts."""
+
+    status, patience_s = 200, 10.0
 
     def __init__(self) -> None:
         super().__init__()
@@ -196,7 +226,61 @@ class Late(Echo):
         answer = await super().respond(route, request)
         if request.path == "/echo/late":
             await asyncio.to_thread(self.may.wait, 10)
-        return answer
+        return Answer(b"", parts=self) if request.path == "/echo/parts" else answer
+
+    async def made(self) -> AsyncGenerator[bytes, None]:
+        yield b"first"
+        await asyncio.to_thread(self.may.wait, 10)
+        yield b"last"
+
+    def end(self) -> None:
+        pass
+
+
+def test_a_refusal_waits_for_an_answer_that_is_being_sent_in_parts() -> None:
+    app = Late()
+    with serve_aside(app) as address:
+        url = urlsplit(address)
+        with Place(url.hostname or "", url.port or 0).connect() as link:
+            link.sendall((ONE % 1).replace(b"/a", b"/parts") + ONE % 2)
+            begun = b""
+            while b"first" not in begun:
+                begun += link.recv(1 << 16)
+            link.sendall(b"BAD\r\n\r\n")
+            link.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                link.recv(1)
+            link.settimeout(10)
+            app.may.set()
+            parts, whole, last = replies(begun + rest(link))
+    assert parts.endswith(b"\r\n\r\n5\r\nfirst\r\n4\r\nlast\r\n0\r\n\r\n")
+    assert whole.endswith(b"[2]")
+    assert refusal(last)["error"] == "This is no HTTP/1.1: Invalid method encountered."
+
+
+def test_nothing_is_read_behind_what_is_refused() -> None:
+    app = Late()
+    with serve_aside(app) as address:
+        url = urlsplit(address)
+        with Place(url.hostname or "", url.port or 0).connect() as link:
+            link.sendall((ONE % 1).replace(b"/a", b"/late") + ONE % 2 + b"BAD\r\n\r\n")
+            link.settimeout(1)
+            with pytest.raises(TimeoutError):
+                link.sendall(b"a" * (64 << 20))
+            app.may.set()
+            link.settimeout(10)
+            *answered, last = replies(received(link))
+    assert [each[-3:] for each in answered] == [b"[1]", b"[2]"]
+    assert status(last) == 400
+
+
+def received(link: socket.socket) -> bytes:
+    """What came until the end, which is a reset if the server left something unread."""
+    told = b""
+    with suppress(ConnectionResetError):
+        while part := link.recv(1 << 16):
+            told += part
+    return told
 
 
 def test_a_client_that_leaves_with_requests_unanswered_leaves_no_word(caplog: pytest.LogCaptureFixture) -> None:

@@ -44,7 +44,7 @@ from mainspring.serving.protocols.paths import (
     place_of,
 )
 from mainspring.serving.protocols.records import read_records, write_records
-from mainspring.serving.streaming import Form, StreamedAnswer, Streams, form_of
+from mainspring.serving.streaming import KINDS, Form, StreamedAnswer, Streams, forms_of
 from mainspring.streams.wire import time_us
 from mainspring.web.app import JSON, MOST_ENTITIES, READS, Answer, Request, WebApp, encode
 from mainspring.web.metrics import Counted, Metrics
@@ -162,8 +162,8 @@ class ServingApp(WebApp):
     async def _predict(self, live: Live, request: Request) -> Answer:
         if request.kind != JSON:
             raise RequestError(415, "Send JSON, with `Content-Type: application/json`.")
-        form = form_of(request.headers.get(b"accept", b""))
         call = await self._read(request, read_records, live.predictor)
+        form = _form_for(live, request)
         if form is not None:
             return await self._stream(live, call, request, form)
         outcome = await self._outcome(live, call, request)
@@ -171,9 +171,6 @@ class ServingApp(WebApp):
 
     async def _stream(self, live: Live, call: Call, request: Request, form: Form) -> Answer:
         """The answer to a record, in parts as the model makes them."""
-        model = live.predictor.predictor
-        if not model.streams:
-            raise RequestError(406, f"{live.name} answers in one piece. Send `Accept: application/json`.")
         if call.rows != 1:
             raise RequestError(422, f"{call.rows:,} records; an answer in parts is of one.")
         entry = self._entry(call, request)
@@ -358,6 +355,20 @@ class ServingApp(WebApp):
             made.go_on(before)
             self.live[name] = made
             self._retired.append(before)  # requests that began with it end with it, and then it is closed
+
+
+def _form_for(live: Live, request: Request) -> Form | None:
+    """The form in which a request takes its answer best; None is one piece.
+
+    Raises:
+        RequestError: 406, the model answers in none that it takes.
+    """
+    for form in forms_of(request.headers.get(b"accept", b"")):
+        if form is None or live.predictor.predictor.streams:
+            return form
+    streams = live.predictor.predictor.streams
+    kinds = " or ".join(f"`Accept: {kind}`" for kind in (KINDS if streams else KINDS[:1]))
+    raise RequestError(406, f"{live.name} answers in one piece{', or in parts' * streams}. Send {kinds}.")
 
 
 async def _written(call: Call, write: Callable[..., Answer], *told: Any) -> Answer:

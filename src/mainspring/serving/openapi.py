@@ -28,6 +28,7 @@ _NOT_TAKEN = {
     **_MOVED, **_SENT, "422": "Labels are refused; `problems` names each, and the others are logged",
     "503": "Labels can't be logged now: send all of them again",
 }  # fmt: skip
+_NOT_ACCEPTED = {"406": "The model answers in no form that is accepted"}
 _REFUSED = {"401": "The token is missing, or another"}
 _PROBES = {"/live": "Whether the server runs", "/ready": "Whether it answers", "/ping": "The same, as SageMaker asks"}
 
@@ -146,10 +147,11 @@ def _predict(live: Live) -> Schema:
             "ids": {"type": "array", "items": {"type": "string"}},
         },
     }
-    told = _operation(live, f"One prediction for each record, by {live.name}", gives, body)
+    told = _operation(
+        live, f"One prediction for each record, by {live.name}", gives, body, wrong=_WRONG | _NOT_ACCEPTED
+    )
     if live.predictor.predictor.streams:
         told["responses"]["200"]["content"] |= _PARTS
-        told["responses"]["406"] = {"description": "The model answers in one piece"}
     return told
 
 

@@ -20,7 +20,8 @@ from mainspring.serving.hanging import OwnThread, Question
 from mainspring.serving.live import Live
 from mainspring.serving.predictions.ids import ids_from
 from mainspring.serving.predictions.record import Entry
-from mainspring.web.app import encode
+from mainspring.web.app import JSON, encode
+from mainspring.web.parameters import ranked
 from mainspring.web.request_error import RequestError
 
 _log = logging.getLogger("mainspring.serving")
@@ -48,17 +49,19 @@ def _line(kind: str, told: Any) -> bytes:
 
 
 FORMS = (Form(b"text/event-stream", _event), Form(b"application/x-ndjson", _line))
+_BY_KIND: dict[str, Form | None] = {JSON.decode(): None} | {form.kind.decode(): form for form in FORMS}
+KINDS = tuple(_BY_KIND)
+"""Of answers, the first in one piece, the others in parts."""
 
 
 @lru_cache(maxsize=256)  # asked for each request, of a few values
-def form_of(accept: bytes) -> Form | None:
-    """The form in which parts are asked for; None if the answer is to come in one piece.
+def forms_of(accept: bytes) -> tuple[Form | None, ...]:
+    """The forms in which an answer is taken, the best first; None is one piece.
 
-    >>> form_of(b"text/event-stream").kind, form_of(b"*/*")
-    (b'text/event-stream', None)
+    >>> [form and form.kind for form in forms_of(b"text/event-stream, */*;q=0.1")]
+    [b'text/event-stream', None, b'application/x-ndjson']
     """
-    kinds = [each.partition(b";")[0].strip().lower() for each in accept.split(b",")]
-    return next((form for form in FORMS if form.kind in kinds), None)
+    return tuple(_BY_KIND[kind] for kind in ranked(accept, KINDS))
 
 
 class Streams:

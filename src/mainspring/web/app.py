@@ -22,6 +22,7 @@ import msgspec
 from mainspring.config import is_loopback
 from mainspring.ledger import Actor, new_id
 from mainspring.web.metrics import CONTENT_TYPE, Metrics
+from mainspring.web.parameters import parameters_of
 from mainspring.web.request_error import Headers, RequestError
 from mainspring.web.siblings import Siblings
 from mainspring.web.streaming import Parts, Receive, Send, send_parts
@@ -37,7 +38,9 @@ _LONGEST_ID = 128
 _PACKED_BYTES = 1 << 14  # unpacked at once: of these, what is behind a member is copied for each member
 _PART_BYTES = 1 << 20
 _OVERDUE = 0.0
-_WINDOWS = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
+_GZIP = 16 + zlib.MAX_WBITS
+_WINDOWS = {b"gzip": _GZIP, b"x-gzip": _GZIP, b"deflate": zlib.MAX_WBITS}
+_PLAIN = (b"", b"identity")
 _SENDERS = (b"host", b"origin")
 _LAST = ((b"connection", b"close"),)
 encode = msgspec.json.Encoder().encode
@@ -64,11 +67,7 @@ class Request:
     @property
     def charset(self) -> str:
         """The encoding that `Content-Type` names, empty if it names none."""
-        parameters = self.headers.get(b"content-type", b"").decode("latin-1").split(";")[1:]
-        named = (each.partition("=") for each in parameters)
-        return next(
-            (value.strip().strip('"').lower() for name, _, value in named if name.strip().lower() == "charset"), ""
-        )
+        return parameters_of(self.headers.get(b"content-type", b"").decode("latin-1")).get("charset", "").lower()
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -204,8 +203,8 @@ class WebApp:
                     raise self._too_large()
                 if not message.get("more_body"):
                     body = b"".join(chunks) if len(chunks) > 1 else chunks[0]
-                    coding = request.headers.get(b"content-encoding", b"identity")
-                    return body if coding == b"identity" else self._inflated(body, coding)
+                    coding = request.headers.get(b"content-encoding", b"").strip().lower()
+                    return body if coding in _PLAIN else self._inflated(body, coding)
         except asyncio.CancelledError:
             if self._reading.get(reader) != _OVERDUE:
                 raise
@@ -279,12 +278,12 @@ class WebApp:
 
     def _inflated(self, body: bytes, coding: bytes) -> bytes:
         """A compressed body, which is never unpacked beyond the limit."""
-        if coding.strip().lower() not in _WINDOWS:
+        if coding not in _WINDOWS:
             raise RequestError(
                 415, "Send bodies as they are, or packed by gzip or deflate, as `Content-Encoding` says."
             )
         try:
-            found = _unpacked(body, _WINDOWS[coding.strip().lower()], self._max_body_bytes + 1)
+            found = _unpacked(body, _WINDOWS[coding], self._max_body_bytes + 1)
         except (zlib.error, EOFError) as error:
             raise RequestError(400, f"The body is not what `Content-Encoding` says: {error}.") from error
         if len(found) > self._max_body_bytes:

@@ -77,7 +77,8 @@ def _has_length(head: dict[str, Any]) -> bool:
 class Connection(HttpToolsProtocol):
     """A connection. A request's line and headers that are too long are a 431, and that don't come in time a 408.
 
-    What is no HTTP, names no host or ends in its midst is a 400. All of these are said in JSON, as by the application.
+    What is no HTTP, names no host or ends in its midst is a 400. All of these are said in JSON, as by the application, and
+    behind the answers to what was asked before; nothing more is read until then, and the connection is closed.
     Offers of another protocol are not taken (RFC 9110, section 7.8): the request is answered as one without.
     """
 
@@ -89,12 +90,15 @@ class Connection(HttpToolsProtocol):
         self._fed = 0
         self._came = self._part = 0  # bytes since the head began, at least its own, and those of the last piece
         self._since: float | None = None
+        self._last: bytes | None = None  # what is written when all that was asked is answered, if that is the end
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn itself does
         super().connection_made(transport)
         self._since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
+        if self._last is not None:
+            return
         self._part = len(data)
         if self._is_head:
             if not self._fed:
@@ -108,22 +112,20 @@ class Connection(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's signature; uvicorn's own answers nothing
         """Keep a connection that its client has closed for writing until all that it asked for as a whole is answered."""
-        asked = [each for each in self._unanswered() if not each.more_body]
-        if self.transport.is_closing() or not asked:
-            if self._is_cut():
-                self._refuse(RequestError(400, "The request ended before all of it had come."))
-            self._leave()
-            return False
-        self.pipeline = deque(
-            each for each in self.pipeline if not each[0].more_body
-        )  # the last, whose rest won't come
-        self.cycle = asked[-1]
-        self.cycle.keep_alive = False
-        return True
+        if self._is_cut():
+            self._refuse(RequestError(400, "The request ended before all of it had come."))
+        else:
+            self._end(b"")
+        return not self.transport.is_closing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._leave()
+        self._forget(self._unanswered())
         super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if not self._fed:  # it came with the end of what was asked before
+            self._fed, self._since = 1, self.loop.time()
 
     def on_headers_complete(self) -> None:
         if self._is_long():
@@ -133,8 +135,8 @@ class Connection(HttpToolsProtocol):
             raise RequestError(400, f"A request of HTTP/1.1 names its `Host` once; this one does {hosts} times.")
         self._is_offer = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
         if not self._is_offer:
-            self._is_head = False
             super().on_headers_complete()
+            self._is_head = False
             self.cycle.__class__ = Exchange  # uvicorn makes its own, which did nothing yet
 
     def on_message_complete(self) -> None:
@@ -149,6 +151,10 @@ class Connection(HttpToolsProtocol):
             super().on_response_complete()
             return
         self.server_state.total_requests += 1
+        if self._last is not None:
+            self.transport.write(self._last)
+            self.transport.close()
+            return
         self.flow.resume_reading()
         if not self._fed:
             self._since = self.loop.time()  # instead of uvicorn's timer
@@ -180,15 +186,31 @@ class Connection(HttpToolsProtocol):
 
     def _unanswered(self) -> list[RequestResponseCycle]:
         """What was asked and has no answer yet, in order: uvicorn itself knows only the last."""
-        begun = [self._running] if self._running is not None and not self._running.response_complete else []
-        return [*begun, *(cycle for cycle, _ in reversed(self.pipeline))]
+        asked = [self._running, *(cycle for cycle, _ in reversed(self.pipeline))]
+        return [each for each in asked if each is not None and not (each.response_complete or each.disconnected)]
 
-    def _leave(self) -> None:
-        """Write nothing more to a client that is gone, and begin nothing that it asked for."""
-        for each in self._unanswered():
+    def _forget(self, asked: list[RequestResponseCycle]) -> None:
+        """Write no answers to these, and begin none of them."""
+        for each in asked:
             each.disconnected = True
             each.message_event.set()
-        self.pipeline.clear()
+        self.pipeline = deque(each for each in self.pipeline if not each[0].disconnected)
+
+    def _end(self, last: bytes) -> None:
+        """Answer in order what was asked as a whole, write what comes last, and close. Nothing more is read."""
+        if self._last is not None or self.transport.is_closing():
+            return
+        self._last = last
+        self._forget([each for each in self._unanswered() if each.more_body])  # their rest won't come
+        asked = self._unanswered()
+        if not asked:
+            self.transport.write(last)
+            self.transport.close()
+            return
+        self.cycle = asked[-1]
+        self.cycle.keep_alive = self.cycle.keep_alive and last != b""
+        self.flow.resume_reading()  # which uvicorn does behind each answer: now it has nothing left to resume
+        self.transport.pause_reading()
 
     def _parsed(self, data: bytes) -> bytes:
         """Parse what came; gives what is to be parsed next, as what follows an offer is the other protocol to the parser."""
@@ -221,9 +243,10 @@ class Connection(HttpToolsProtocol):
         return self._fed > 0 if self._is_head else self.is_answering() and not self.cycle.response_started
 
     def _refuse(self, refused: RequestError) -> None:
-        """Answer what doesn't come as far as the application, and nothing more on this connection."""
-        if self.transport.is_closing():
-            return
+        """End with the answer to what doesn't come as far as the application, unless something is said to it already."""
+        self._end(self._said(refused) if self._is_cut() else b"")
+
+    def _said(self, refused: RequestError) -> bytes:
         told = new_id()
         body = encode(refused.body | {"id": told})
         headers = [
@@ -231,8 +254,7 @@ class Connection(HttpToolsProtocol):
             (b"x-request-id", told.encode()), (b"connection", b"close"),
         ]  # fmt: skip
         lines = [STATUS_LINE[refused.status], *(b"%s: %s\r\n" % header for header in headers)]
-        self.transport.write(b"%s\r\n%s" % (b"".join(lines), body))
-        self.transport.close()
+        return b"%s\r\n%s" % (b"".join(lines), body)
 
 
 def _too_long() -> RequestError:

@@ -22,8 +22,9 @@ from mainspring.web.body import read_json
 from mainspring.web.request_error import RequestError
 
 CSV = b"text/csv"
-_ENCODINGS = {"utf-8": "utf-8-sig", "ascii": "ascii", "iso8859-1": "latin-1", "cp1252": "cp1252", "utf-16": "utf-16"}
-"""By Python's own names: what is called latin-1, iso-8859-1 or l1 is one. A mark of the byte order is no part of UTF-8."""
+_ENCODINGS = frozenset({"utf-8", "ascii", "iso8859-1", "cp1252", "utf-16", "utf-16-be", "utf-16-le"})
+"""By Python's own names: what is called latin-1, iso-8859-1 or l1 is one."""
+_ORDERS = (codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _BESIDE = {"params", "parameters"}
 Check = Callable[[Sequence[Any]], tuple[Columns, list[Problem]]]
@@ -128,7 +129,7 @@ class Invocations:
 
     def _table(self, body: bytes, encoding: str) -> list[Any]:
         try:
-            rows = list(csv.reader(io.StringIO(body.decode(encoding), newline="")))
+            rows = list(csv.reader(io.StringIO(_decoded(body, encoding), newline="")))
         except (UnicodeDecodeError, csv.Error) as error:
             raise RequestError(400, f"This is no CSV: {error}.") from error
         if not rows:
@@ -168,10 +169,20 @@ def _encoding(charset: str) -> str:
         RequestError: 415, it is none that is read.
     """
     try:
-        return _ENCODINGS[codecs.lookup(charset or "utf-8").name]
-    except (LookupError, ValueError) as error:  # a name with a null is a ValueError
+        name = codecs.lookup(charset or "utf-8").name
+    except (LookupError, ValueError):  # a name with a null is a ValueError
+        name = ""
+    if name not in _ENCODINGS:
         said = "UTF-8, US-ASCII, ISO-8859-1, Windows-1252 and UTF-16 are."
-        raise RequestError(415, f"CSV in `charset={shorten(charset, 40)}` is not read; {said}") from error
+        raise RequestError(415, f"CSV in `charset={shorten(charset, 40)}` is not read; {said}")
+    return name
+
+
+def _decoded(body: bytes, encoding: str) -> str:
+    """The text of a table without a mark of its byte order; UTF-16 without one is big-endian (RFC 2781, section 4.3)."""
+    if encoding == "utf-16" and not body.startswith(_ORDERS):
+        encoding = "utf-16-be"
+    return body.decode(encoding).removeprefix("\ufeff")
 
 
 def _refused(problems: list[Problem]) -> RequestError:
