@@ -27,7 +27,7 @@ from mainspring.models.predictor import Predictor
 from mainspring.serving import bind, load_predictor
 from mainspring.serving.app import ServingApp
 from mainspring.serving.predictions import get_prediction
-from mainspring.web.server import serve_aside
+from mainspring.web.server import Aside, serve_aside
 from mainspring.workspace import Workspace, using
 
 # What it does beside answering is told by files in the folder, so that it is seen from whatever process it runs in.
@@ -284,6 +284,27 @@ def test_whatever_a_model_raises_or_yields_in_a_process_of_its_own_does_not_end_
             threading.Event().wait(0.01)
         assert streamed(address, 1)[0] == [{"part": "word 1 "}]
         assert 'mainspring_model_processes_replaced_total{endpoint="robust"} 0' in got(address, "/metrics")[1]
+
+
+def test_what_a_server_that_stops_waits_for_no_longer_is_told_so(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    go: threading.Event = sys.modules["telling"].GO
+    go.clear()
+    app = ServingApp(workspace, "teller")
+    server = Aside(app)
+    server._server._drain_s = 0.1
+    with asked(server.address, -5, LINES) as answer:
+        assert answer.readline()
+        closing = threading.Thread(target=server.close)
+        closing.start()
+        (last,) = told(answer)
+    go.set()
+    closing.join()
+    assert (last["error"]["status"], last["error"]["error"][:18]) == (503, "The server stopped")
+    assert last["error"]["id"] == answer.headers["X-Request-Id"]
+    assert "CancelledError" not in caplog.text
+    assert re.search('requests_total{.*code="503"', app.counted())
 
 
 @pytest.mark.parametrize("count", [-1, -3])

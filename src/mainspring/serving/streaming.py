@@ -179,6 +179,11 @@ class StreamedAnswer:
         except Exception as error:  # noqa: BLE001  # a model may raise anything; it is told to who asked
             yield self._form.write("error", self._failure(error))
 
+    def cut(self) -> bytes:
+        """The event that tells of the server's end."""
+        said = "The server stopped before the answer was whole. Ask again."
+        return self._form.write("error", self._failure(RequestError(503, said)))
+
     def end(self) -> None:
         """Ask the model for nothing more."""
         self._stream.end()
