@@ -44,6 +44,8 @@ class Line(LinearRegression):
         if asked == -8:
             open("waits", "w").close()
             while not os.path.exists("goes-on"): time.sleep(0.01)
+        if asked == -9: raise KeyboardInterrupt(chr(0) + chr(0xd800))
+        if asked == -10: return np.array([2**70] * len(rows), object)
         if asked == -7: ctypes.PyDLL(None).sleep(3600)  # with the interpreter's lock
         return np.where(rows[:, 0] == -1, os.getpid(), super().predict(rows))
 """

@@ -24,6 +24,7 @@ from mainspring.models import register
 from mainspring.serving import bind
 from mainspring.serving.app import ServingApp
 from mainspring.serving.isolation import IsolatedPredictor
+from mainspring.serving.live import Live, load_live
 from mainspring.web.server import Aside, serve_aside
 from mainspring.workspace import Workspace, using
 
@@ -170,6 +171,38 @@ def test_a_version_that_takes_its_time_to_close_holds_up_no_limit(
         assert closed == []
         go.set()
     assert closed == [True]
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit, ValueError])
+def test_an_endpoint_that_loads_for_long_or_fails_at_it_holds_up_no_other(
+    workspace: Workspace, go: threading.Event, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    raised: type[BaseException],
+) -> None:  # fmt: skip
+    loads: list[str] = []
+
+    def load(given: Workspace, name: str, **more: Any) -> Live:
+        loads.append(name)
+        if name == "long":
+            go.wait(10)
+            raise raised
+        return load_live(given, name, **more)
+
+    for name in ("long", "other"):
+        bind(name, f"times@{name}", version="times/1")
+    app = ServingApp(workspace, "long", "other", timeout_s=LIMIT_S, poll_s=0.05)
+    monkeypatch.setattr("mainspring.serving.app.load_live", load)
+    with serve_aside(app) as address, httpx.Client(base_url=address, timeout=20) as client:
+        bind("long", version="times/2")
+        while not loads:
+            time.sleep(0.01)
+        bind("other", version="times/2")
+        while client.post("/predict/other", json={"x": 1}).json()["model_version"] != "times/2":
+            time.sleep(0.01)
+        assert loads == ["long", "other"]
+        go.set()
+        while f"long stays on times/1: {raised.__name__}" not in caplog.text:
+            time.sleep(0.01)
+        assert client.post("/predict/long", json={"x": 1}).json()["model_version"] == "times/1"
 
 
 @pytest.mark.journey  # processes load their models

@@ -132,12 +132,13 @@ def test_features_on_demand_are_computed_before_the_first_request(
     assert (len(filled), live.rows_at_hand) == (5, 0)
 
 
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("together", [False, True])
 def test_what_ends_the_process_while_features_are_read_fails_these_requests_alone(
-    app: ServingApp, monkeypatch: pytest.MonkeyPatch, together: bool
+    app: ServingApp, monkeypatch: pytest.MonkeyPatch, together: bool, raised: type[BaseException]
 ) -> None:
     def ends(*_: Any, **__: Any) -> Any:
-        raise SystemExit(3)
+        raise raised(3)
 
     requests = [[{"k": k, "own": 1.0}] for k in range(3)]
     with monkeypatch.context() as patch:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import logging
 import threading
 
@@ -83,3 +85,25 @@ def test_a_thread_of_its_own_answers_in_order_tells_what_is_raised_and_ends() ->
     thread = who.result(10)
     thread.join(10)
     assert (told, thread.name, thread.daemon, thread.is_alive()) == ([0, 2], "line/1", True, False)
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError, concurrent.futures.CancelledError,
+        StopIteration, StopAsyncIteration,
+    ],
+)  # fmt: skip
+def test_what_would_end_or_cancel_who_waits_is_told_as_a_failure(raised: type[BaseException]) -> None:
+    def ask() -> None:
+        raise raised("so")
+
+    aside = OwnThread("line/1")
+
+    async def waits() -> None:
+        await asyncio.get_running_loop().run_in_executor(aside, ask)
+
+    with pytest.raises(RuntimeError, match=f"The model raised {raised.__name__}: so") as caught:
+        asyncio.run(waits())
+    aside.end()
+    assert isinstance(caught.value.__cause__, raised)

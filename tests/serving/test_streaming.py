@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import http.client
 import importlib
+import re
 import socket
 import sys
 import threading
@@ -26,16 +27,23 @@ from mainspring.models.predictor import Predictor
 from mainspring.serving import bind, load_predictor
 from mainspring.serving.app import ServingApp
 from mainspring.serving.predictions import get_prediction
-from mainspring.web.server import serve_aside
+from mainspring.web.server import Aside, serve_aside
 from mainspring.workspace import Workspace, using
 
 # What it does beside answering is told by files in the folder, so that it is seen from whatever process it runs in.
 MODULE = """
+import asyncio
+import concurrent.futures
 from pathlib import Path
 from threading import Event
 from sklearn.base import BaseEstimator
 
 GO = Event()
+RAISED = [
+    KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError, concurrent.futures.CancelledError, StopIteration,
+    StopAsyncIteration, ValueError,
+]
+TORN = chr(0xd800)  # half of a pair, which UTF-8 has no form for
 
 class Teller(BaseEstimator):
     def __init__(self, folder=""):
@@ -48,11 +56,15 @@ class Teller(BaseEstimator):
             while made != count:
                 if made == 1 and count == -2: raise ValueError("unlucky")
                 if made == 1 and count == -5: GO.wait(20)
+                if made == 1 and count <= -20: raise RAISED[-20 - count](f"bad {chr(0)} {TORN} thing")
+                if made == 1 and count == -10: yield TORN
+                if made == 1 and count == -11: yield {"a": [TORN]}
                 made += 1
                 Path(self.folder, "made").write_text(str(made))
                 yield f"word {made} " if count != -3 else "x" * 100_000
         finally:
             Path(self.folder, f"closed{count}").touch()
+            if count == -6: raise KeyboardInterrupt
 
 class Plain(BaseEstimator):
     def predict(self, rows):
@@ -118,6 +130,12 @@ def streamed(address: str, count: int) -> tuple[list[Any], Any]:
         if last.get("error", {}).get("status") != 503:
             return parts, last
         threading.Event().wait(0.02)
+
+
+def failures(address: str) -> int:
+    """How many requests were answered by a 500."""
+    found = re.search(r'requests_total{.*code="500".*} (\d+)', got(address, "/metrics")[1])
+    return int(found[1]) if found else 0
 
 
 def until(file: Path) -> None:
@@ -252,6 +270,76 @@ def test_what_goes_wrong_is_the_last_event_and_is_not_logged(
     assert part == {"part": "word 1 "}
     assert (last["error"]["status"], said in last["error"]["error"]) == (status, True)
     assert last["error"]["id"] == answer.headers["X-Request-Id"]
+
+
+FAILS = [-10, -11, *range(-27, -19)]
+"""Parts that have no form, and what a model may raise that is more than an error, or whose text has none."""
+
+
+@pytest.mark.parametrize("count", FAILS)
+def test_whatever_a_model_raises_or_yields_is_the_last_event_and_ends_no_server(address: str, count: int) -> None:
+    before = failures(address)
+    with asked(address, count, LINES) as answer:
+        part, last = told(answer)
+    assert (part, last["error"]["status"]) == ({"part": "word 1 "}, 500)
+    while failures(address) != before + 1:
+        threading.Event().wait(0.01)
+    assert streamed(address, 1)[0] == [{"part": "word 1 "}]
+
+
+def test_whatever_a_model_raises_that_is_asked_for_nothing_more_ends_no_server(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = ServingApp(workspace, "teller")
+    with serve_aside(app) as address:
+        with asked(address, -6, LINES) as answer:
+            assert answer.readline()
+        until(Path(workspace.project.root) / "closed-6")
+        while app._streams.open:
+            threading.Event().wait(0.01)
+        assert streamed(address, 1)[0] == [{"part": "word 1 "}]
+    assert "asked for nothing more raised RuntimeError('The model raised KeyboardInterrupt" in caplog.text
+    assert app.live["teller"].holders == 0
+
+
+@pytest.mark.journey  # a process loads its model
+def test_whatever_a_model_raises_or_yields_in_a_process_of_its_own_does_not_end_it(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    bind("robust", "teller@robust", version="teller/1", isolated=True)
+    with serve_aside(ServingApp(workspace, "robust")) as address:
+        for count in FAILS:
+            parts, last = streamed(address, count)
+            assert (parts, last["error"]["status"]) == ([{"part": "word 1 "}], 500)
+            with asked(address, count, "application/json") as answer:
+                assert answer.status == 500
+        with asked(address, -6, LINES) as answer:
+            assert answer.readline()
+        while "asked for nothing more raised ModelError" not in caplog.text:
+            threading.Event().wait(0.01)
+        assert streamed(address, 1)[0] == [{"part": "word 1 "}]
+        assert 'mainspring_model_processes_replaced_total{endpoint="robust"} 0' in got(address, "/metrics")[1]
+
+
+def test_what_a_server_that_stops_waits_for_no_longer_is_told_so(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    go: threading.Event = sys.modules["telling"].GO
+    go.clear()
+    app = ServingApp(workspace, "teller")
+    server = Aside(app)
+    server._server._drain_s = 0.1
+    with asked(server.address, -5, LINES) as answer:
+        assert answer.readline()
+        closing = threading.Thread(target=server.close)
+        closing.start()
+        (last,) = told(answer)
+    go.set()
+    closing.join()
+    assert (last["error"]["status"], last["error"]["error"][:18]) == (503, "The server stopped")
+    assert last["error"]["id"] == answer.headers["X-Request-Id"]
+    assert "CancelledError" not in caplog.text
+    assert re.search('requests_total{.*code="503"', app.counted())
 
 
 @pytest.mark.parametrize("count", [-1, -3])

@@ -169,8 +169,15 @@ class Predictor:
         """
         if self._yields is None:
             raise UnsupportedError("This model answers in one piece.")
-        for part in self._yields(self._table(columns)):
-            yield _plain_part(part)
+        parts = self._yields(self._table(columns))
+        try:
+            for part in parts:
+                yield _plain_part(part)
+        finally:
+            if hasattr(
+                parts, "close"
+            ):  # what it raises then is told, which a generator that is dropped keeps to itself
+                parts.close()
 
 
 def whole(parts: Sequence[Any]) -> Any:
@@ -183,7 +190,7 @@ def whole(parts: Sequence[Any]) -> Any:
 
 
 def _plain_part(part: Any) -> Any:
-    if type(part) in (str, int, bool):
+    if type(part) in (int, bool):  # a text may hold half of a surrogate pair
         return part
     try:
         return msgspec.json.decode(msgspec.json.encode(part, enc_hook=_plain_array))

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import Any, ClassVar
 
@@ -22,7 +23,7 @@ from mainspring.errors import (
 from mainspring.models.signature import Columns
 from mainspring.secrets import redact
 from mainspring.serving.batching import MANY_ROWS, TIMEOUT_S
-from mainspring.serving.endpoint import EndpointStore
+from mainspring.serving.endpoint import Endpoint, EndpointStore
 from mainspring.serving.failures import refusal_of
 from mainspring.serving.feedback.wire import expect_taken, read_labels
 from mainspring.serving.figures import figures
@@ -53,6 +54,7 @@ from mainspring.workspace import Workspace
 
 _log = logging.getLogger("mainspring.serving")
 _READERS = 16  # threads that wait for a store on another machine
+_LOADERS = 8  # threads that load what endpoints moved to
 _RETRY = ((b"retry-after", b"1"),)
 _POST = b"POST"
 _HEALTH = "/v2/health/"
@@ -332,25 +334,45 @@ class ServingApp(WebApp):
                 closing.add_done_callback(self._closing.discard)
 
     async def _follow(self) -> None:
-        """Look each second whether an endpoint moved; the new model is loaded and warm before it answers."""
-        while True:
-            await asyncio.sleep(self._poll_s)
-            for name in self.live:
-                try:
-                    await asyncio.to_thread(self.follow, name)
-                except Exception as error:  # noqa: BLE001  # what answers now goes on answering, whatever the next one does
-                    _log.warning("%s stays on %s: %s", name, self.live[name].name, redact(str(error)))
+        """Look each second whether endpoints moved; each loads its new model by itself, and holds up no other."""
+        loop, loaders = asyncio.get_running_loop(), ThreadPoolExecutor(_LOADERS, "models")
+        loads: dict[str, asyncio.Future[Any]] = {}
+        try:
+            while True:
+                await asyncio.sleep(self._poll_s)
+                for name in self.live:
+                    if name in loads and not loads[name].done():
+                        continue
+                    if await asyncio.to_thread(self._tried, name, self._moved):
+                        ask = partial(copy_context().run, self._tried, name, self.follow)
+                        loads[name] = loop.run_in_executor(loaders, ask)
+        finally:
+            await asyncio.to_thread(loaders.shutdown, cancel_futures=True)  # what they read is closed after that
+
+    def _tried(self, name: str, look: Callable[[str], Any]) -> Any:
+        """What this gives for an endpoint; what keeps it from where it moved to is said."""
+        try:
+            return look(name)
+        except BaseException as error:  # noqa: BLE001  # what answers now goes on answering, whatever the next one raises
+            said = redact(str(error)) or type(error).__name__
+            _log.warning("%s stays on %s: %s", name, self.live[name].name, said)
+        return None
+
+    def _moved(self, name: str) -> Endpoint | None:
+        """The endpoint, if it serves something else than what answers."""
+        row = self._endpoints.find(name)
+        if row is None:
+            raise MainspringError("the endpoint is gone")
+        return row if row.generation != self.live[name].endpoint.generation else None
 
     def follow(self, name: str) -> None:
-        """Swap to what an endpoint serves, if it moved.
+        """Swap to what an endpoint serves, if it moved; the new model is loaded and warm before it answers.
 
         Raises:
             MainspringError: the database, or the new model, can't be read.
         """
-        row = self._endpoints.find(name)
-        if row is None:
-            raise MainspringError("the endpoint is gone")
-        if row.generation != self.live[name].endpoint.generation:
+        row = self._moved(name)
+        if row is not None:
             before, made = self.live[name], load_live(self.workspace, row.name, timeout_s=self._timeout_s)
             made.go_on(before)
             self.live[name] = made

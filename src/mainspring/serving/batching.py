@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 from mainspring.errors import counted
 from mainspring.models.predictor import Prediction
 from mainspring.models.signature import Columns, plain
-from mainspring.serving.hanging import ANSWERED, Hanging, OwnThread, Question
+from mainspring.serving.hanging import ANSWERED, Hanging, OwnThread, Question, tellable
 from mainspring.web.request_error import RequestError
 
 Answers = list[Prediction]
@@ -105,7 +105,7 @@ class Batcher:
             try:
                 answers = self._answer(columns if self._fill is None else self._fill.one(entry), rows)
             except BaseException as error:
-                told = _tellable(error)
+                told = tellable(error)
                 if told is error:
                     raise
                 raise told from error
@@ -253,7 +253,7 @@ class Batcher:
         try:
             return self._answer(columns, call.rows)
         except BaseException as error:  # noqa: BLE001  # it is told to who asked, and logged there
-            return _tellable(error)
+            return tellable(error)
 
     def _aside(self, batch: list[_Waiting]) -> None:
         if self._thread is None:
@@ -290,15 +290,6 @@ def merged(calls: Sequence[tuple[Columns, int]], names: Sequence[str]) -> Column
 def _plain_parts(parts: list[Sequence[Any]]) -> Iterable[Sequence[Any]]:
     """The parts of a column as Python's own values: to look at all types at once takes a fifth of asking each."""
     return parts if _PLAIN.issuperset(map(type, parts)) else map(plain, parts)
-
-
-def _tellable(error: BaseException) -> Exception:
-    """What a model raised as one that the event loop makes nothing else of: it ends, cancels and stops by some of them."""
-    if isinstance(error, Exception) and not isinstance(error, StopIteration | StopAsyncIteration):
-        return error
-    told = RuntimeError(f"The model raised {type(error).__name__}: {error}")
-    told.__cause__ = error
-    return told
 
 
 def _tell(batch: Sequence[_Waiting], found: Sequence[Answers | BaseException]) -> None:

@@ -20,7 +20,11 @@ def _models(lives: Mapping[str, Live]) -> list[str]:
     ]
     lines = gauge("mainspring_model_info", "The model version that answers.", versions)
     given_up = [({"endpoint": name}, live.batcher.hanging.given_up) for name, live in lives.items()]
-    lines += counter("mainspring_stuck_total", "Batches that the model was given up on.", given_up)
+    lines += counter(
+        "mainspring_stuck_total",
+        "Threads left in a model that hung, at a batch, at a part of an answer or at its end.",
+        given_up,
+    )
     replaced = [({"endpoint": name}, live.restarts) for name, live in lives.items() if live.restarts is not None]
     if replaced:
         about = "Processes of a model that died, hung or leaked, and were replaced."

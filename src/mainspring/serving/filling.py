@@ -41,7 +41,7 @@ class Filling:
                 raise unread(error, entry.request_id) from error
             except WrongTypeError as error:  # a value of the request that its declared type can't hold
                 raise RequestError(422, str(error)) from error
-            except (Exception, SystemExit) as error:
+            except BaseException as error:  # the event loop would end by some of what a function may raise
                 raise refusal_of(error, entry.request_id, f"reading the features of {self._name}") from error
             entry.filled = filled
         if filled.problems:
@@ -54,7 +54,7 @@ class Filling:
         if len(asked) > 1:
             try:
                 found = self._predictor.fill_together([(each.columns, each.rows, each.request_id) for each in asked])
-            except (Exception, SystemExit):  # noqa: BLE001  # which of the entries it was is found out below
+            except BaseException:  # noqa: BLE001  # which of the entries it was is found out below
                 found = []
             for entry, filled in zip(asked, found, strict=False):
                 entry.filled = filled

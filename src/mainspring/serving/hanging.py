@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
@@ -20,6 +20,17 @@ _MOST_STUCK = 3  # threads that may hang in a model before the server calls itse
 _GIVEN_UP = "given up"
 ANSWERED = float("inf")
 """When a model is asked that has answered."""
+_TAKEN = StopIteration | StopAsyncIteration | CancelledError
+"""Exceptions by which the event loop stops and cancels, beside all that are no `Exception`."""
+
+
+def tellable(error: BaseException) -> Exception:
+    """What a model raised as one that the event loop makes nothing else of: it ends, cancels and stops by some of them."""
+    if isinstance(error, Exception) and not isinstance(error, _TAKEN):
+        return error
+    told = RuntimeError(f"The model raised {type(error).__name__}: {error}")
+    told.__cause__ = error
+    return told
 
 
 def _nothing() -> None:
@@ -113,5 +124,5 @@ class OwnThread(Executor):
             try:
                 future.set_result(ask())
             except BaseException as error:  # noqa: BLE001  # it is told to who asked
-                future.set_exception(error)
+                future.set_exception(tellable(error))
             del asked, future, ask  # what was asked is held by nobody while the thread waits

@@ -102,7 +102,7 @@ class Stream:
 
         Raises:
             RequestError: 504, it isn't made in time; the model is asked for nothing more when it is.
-            Exception: what the model raised.
+            Exception: what the model raised, or one that tells of it if the event loop would take it for its own.
         """
         made: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         timeout_s = self._live.batcher.hanging.timeout_s
@@ -179,14 +179,19 @@ class StreamedAnswer:
                 self._log([(self._entry, [whole(parts)])])
             ids = {"ids": ids_from(self._entry.first, 1)} if self._entry.first else {}
             yield self._form.write("end", self._told | ids)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # a model may raise anything; it is told to who asked
+        except Exception as error:  # noqa: BLE001  # a model may raise anything; it is told to who asked
             yield self._form.write("error", self._failure(error))
+
+    def cut(self) -> bytes:
+        """The event that tells of the server's end."""
+        said = "The server stopped before the answer was whole. Ask again."
+        return self._form.write("error", self._failure(RequestError(503, said)))
 
     def end(self) -> None:
         """Ask the model for nothing more."""
         self._stream.end()
 
-    def _failure(self, error: BaseException) -> dict[str, Any]:
+    def _failure(self, error: Exception) -> dict[str, Any]:
         refused = refusal_of(error, self._entry.request_id, self._told["model_version"])
         self.status = refused.status
         return {"error": refused.body["error"], "status": refused.status, "id": self._entry.request_id}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+_LAST_S = 0.5  # a server that ends waits no longer for who reads slowly
 GONE = 499
 """The status by which an answer is counted whose client went away."""
 
@@ -22,12 +23,17 @@ class Parts(Protocol):
     def made(self) -> AsyncGenerator[bytes, None]:
         """The parts, each made when it is asked for; closed as soon as nobody asks any more."""
 
+    def cut(self) -> bytes:
+        """The last part instead of those that are missing, where the server ends before they are made."""
+
     def end(self) -> None:
         """Let go of what makes them; called once, whether or not one was asked for."""
 
 
 async def send_parts(parts: Parts, receive: Receive, send: Send) -> None:
     """Send the parts, and nothing more once the client is gone; then the connection is not used again.
+
+    If this is cancelled, the client is told by a last part that the answer was cut.
 
     The body of the request was read.
     """
@@ -40,6 +46,11 @@ async def send_parts(parts: Parts, receive: Receive, send: Send) -> None:
                     return
                 async with asyncio.timeout(parts.patience_s):
                     await send({"type": "http.response.body", "body": part, "more_body": True})
+    except asyncio.CancelledError:  # the server ends, and waits no longer
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_S):
+                await send({"type": "http.response.body", "body": parts.cut()})
+        return
     except TimeoutError:  # it doesn't read what it asked for
         pass
     finally:

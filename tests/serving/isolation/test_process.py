@@ -70,6 +70,21 @@ def test_what_the_model_raises_comes_with_its_type_and_its_place(predictor: Onli
     assert predictor([{"x": 3}]) == pytest.approx([6.0])
 
 
+@pytest.mark.parametrize(
+    ("value", "kind", "said"), [(-9, "KeyboardInterrupt", "\\ud800"), (-10, "OverflowError", "ints")]
+)
+def test_neither_what_ends_processes_nor_what_can_not_be_sent_ends_it(
+    predictor: OnlinePredictor, value: float, kind: str, said: str
+) -> None:
+    asked(predictor, 1)
+    before = process_of(predictor).pid
+    with pytest.raises(ModelError, match=kind) as caught:
+        predictor([{"x": value}])
+    assert (caught.value.kind, said in caught.value.trace) == (kind, True)
+    assert predictor([{"x": 3}]) == pytest.approx([6.0])
+    assert process_of(predictor).pid == before
+
+
 @pytest.mark.parametrize("end", [-4, *(pytest.param(each, marks=pytest.mark.journey) for each in (-6, "killed"))])
 def test_a_process_that_ends_is_told_and_replaced(
     predictor: OnlinePredictor, end: float | str, caplog: pytest.LogCaptureFixture

@@ -148,8 +148,12 @@ class ModelProcess:
         return told
 
     def end_stream(self, stream: int, child: int) -> None:
-        """Have the model make no more parts of an answer; what keeps that from reaching it has ended them."""
-        with suppress(ModelAwayError, ModelError):
+        """Have the model make no more parts of an answer; what keeps that from reaching it has ended them.
+
+        Raises:
+            ModelError: the model raised something.
+        """
+        with suppress(ModelAwayError):
             self.ask(Asked(stream=stream, ends=True), child=child)
 
     def give_up(self, after_s: float) -> bool:

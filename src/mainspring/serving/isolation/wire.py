@@ -134,7 +134,11 @@ def _value(text: Sequence[str] | None) -> Any:
 
 def send(line: socket.socket, frame: Order | Asked | Told) -> None:
     """Send one frame; raises `OSError` if nobody is there."""
-    data = encode(frame)
+    send_encoded(line, encode(frame))
+
+
+def send_encoded(line: socket.socket, data: bytes) -> None:
+    """Send one frame as it was encoded; raises `OSError` if nobody is there."""
     line.sendall(len(data).to_bytes(_LENGTH_BYTES, "little"))
     line.sendall(data)
 

@@ -20,7 +20,7 @@ from mainspring.config import Settings
 from mainspring.errors import MainspringError
 from mainspring.models import Predictor, example_of, get_model_version, inputs_of, load_onnx
 from mainspring.runners.worker import end_with_parent
-from mainspring.serving.isolation.wire import Asked, Order, Told, columns_of, receive, send
+from mainspring.serving.isolation.wire import Asked, Order, Told, columns_of, encode, receive, send, send_encoded
 from mainspring.workspace import Project, Workspace, using
 
 
@@ -59,7 +59,7 @@ def _answer(line: socket.socket, predictor: Predictor) -> None:
     threading.Thread(target=_read, args=(line, frames), name="asked", daemon=True).start()
     streams: dict[int, Generator[Any, None, None]] = {}
     while True:
-        send(line, _told(frames.get(), predictor, streams))
+        send_encoded(line, _told(frames.get(), predictor, streams))
 
 
 def _read(line: socket.socket, frames: SimpleQueue[Asked]) -> None:
@@ -71,13 +71,20 @@ def _read(line: socket.socket, frames: SimpleQueue[Asked]) -> None:
         os._exit(0)
 
 
-def _told(given: Asked, predictor: Predictor, streams: dict[int, Generator[Any, None, None]]) -> Told:
+def _told(given: Asked, predictor: Predictor, streams: dict[int, Generator[Any, None, None]]) -> bytes:
+    """What is sent: the answer, or what was raised, by the model or because there is no form for what it answered."""
     try:
-        if not given.stream:
-            return Told(predictor.answer(columns_of(given), given.rows))
-        return _part(given, predictor, streams)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # a model may raise anything; it is told to who asked
-        return Told(error=type(error).__name__, message=str(error), trace=traceback.format_exc())
+        if given.stream:
+            return encode(_part(given, predictor, streams))
+        return encode(Told(predictor.answer(columns_of(given), given.rows)))
+    except BaseException as error:  # noqa: BLE001  # a model may raise anything; it is told to who asked
+        said, trace = _sendable(str(error)), _sendable(traceback.format_exc())
+        return encode(Told(error=type(error).__name__, message=said, trace=trace))
+
+
+def _sendable(text: str) -> str:
+    """A text with what UTF-8 has no form for, half of a surrogate pair, as an escape."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _part(given: Asked, predictor: Predictor, streams: dict[int, Generator[Any, None, None]]) -> Told:
