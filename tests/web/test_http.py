@@ -233,6 +233,9 @@ class Late(Echo):
         await asyncio.to_thread(self.may.wait, 10)
         yield b"last"
 
+    def cut(self) -> bytes:
+        return b"cut"
+
     def end(self) -> None:
         pass
 
