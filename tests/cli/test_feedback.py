@@ -56,6 +56,24 @@ def test_one_label_is_that_of_a_prediction_or_has_a_key(shell: Shell) -> None:
     assert "2 labels of 2 segments are 2 parts" in shell.call("feedback", "compact").output
 
 
+def test_a_prediction_whose_labels_cant_be_read_is_shown_and_that_is_said(shell: Shell, tmp_path: Path) -> None:
+    (only,) = shell.service.log([{"card": "c1"}], [0.1])
+    shell.call("feedback", "add", "fraud", "--id", only, "--label", "1")
+    assert shell.told("predictions", "show", only)["gaps"] == []
+    (path,) = tmp_path.rglob("feedback/*.segment")
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    shown = shell.told("predictions", "show", only)
+    assert (shown["prediction"]["output"], shown["labels"]) == (0.1, [])
+    (gap,) = shown["gaps"]
+    assert f"{path.name}: the segment is damaged at byte 8" in gap
+    for command in (["predictions", "show"], ["explain"]):
+        called = shell.call(*command, only)
+        assert called.exit_code == 0
+        assert "the segment is damaged at byte 8" in called.output
+    assert "damaged at byte 8" in shell.call("feedback", "show", "fraud").output
+
+
 def test_a_file_and_a_dataset_give_their_labels_and_what_is_refused_is_told(shell: Shell, tmp_path: Path) -> None:
     shell.service.log([{"card": f"c{number}"} for number in range(3)], [0.1] * 3)
     (tmp_path / "labels.csv").write_text("card,truth\nc0,1\nc1,maybe\nc2,\n")

@@ -23,6 +23,7 @@ from mainspring.errors import ConflictError, InvalidError, NotFoundError, Storag
 from mainspring.store import (
     SegmentRecord,
     SegmentWriter,
+    expect_whole,
     last_record,
     list_segments,
     read_segment,
@@ -270,6 +271,16 @@ def read_in_part(folder: str, name: str, *, past_damage: bool) -> tuple[list[Seg
     return found, False
 
 
+def is_whole(folder: str | Path) -> bool:
+    """Whether nothing in a folder is told as damaged."""
+    try:
+        expect_whole(folder, list_segments(folder))
+    except StorageError as error:
+        assert "damaged at byte" in str(error)  # noqa: PT017  # whether it is raised is the answer
+        return False
+    return True
+
+
 damages = st.one_of(
     st.integers(0, 7).map(lambda bit: lambda data: bytes([data[0] ^ 1 << bit]) + data[1:]),
     st.integers(1, 60).map(lambda count: lambda data: bytes(min(count, len(data))) + data[count:]),
@@ -302,12 +313,82 @@ def test_whatever_is_damaged_the_whole_records_behind_it_are_read_and_it_is_told
         intact = [each for each in before if harmed[each.offset : each.end] == whole[each.offset : each.end]]
         read, is_told = read_in_part(folder, path.name, past_damage=True)
         stopped, is_told_at_once = read_in_part(folder, path.name, past_damage=False)
+        is_told_unread = not is_whole(folder)
         writer.close()
     assert read == intact
+    assert is_told_unread == is_told
     assert stopped == intact[: len(stopped)]
     assert is_told == is_told_at_once
     assert is_told or intact == before[: len(intact)]  # else what is left out would be removed
     assert is_told or stopped == intact
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("harmed", [range(at, at + 1) for at in range(7)] + [range(7, 9), range(8), range(4096)])
+def test_whole_records_are_read_behind_a_damaged_head_and_it_is_told(tmp_path: Path, harmed: range, live: bool) -> None:
+    writer = SegmentWriter(tmp_path)
+    writer.append([os.urandom(50) for _ in range(200)])
+    path = only_file(tmp_path)
+    before = list(read_segment(tmp_path, path.name))
+    data = bytearray(path.read_bytes())
+    data[harmed.start : harmed.stop] = (b"Z" if len(harmed) == 1 else b"\0") * len(harmed)
+    path.write_bytes(data)
+    if not live:
+        writer.close()
+    found, is_told = read_in_part(str(tmp_path), path.name, past_damage=True)
+    assert found == [each for each in before if each.offset >= harmed.stop]
+    assert is_told
+    assert read_in_part(str(tmp_path), path.name, past_damage=False) == ([], True)
+    assert not is_whole(tmp_path)
+    writer.close()
+
+
+def test_a_segment_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path)
+    writer.append([b"a"])
+    writer.close()
+    path = only_file(tmp_path)
+    data = path.read_bytes()
+    path.write_bytes(data[:7] + b"\2" + data[8:])
+    for past_damage in (False, True):
+        with pytest.raises(StorageError, match="newer format"):
+            list(read_segment(tmp_path, path.name, past_damage=past_damage))
+
+
+def test_what_is_closed_is_verified_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = SegmentWriter(tmp_path)
+    verified: list[str] = []
+    verify = segments._expect_whole
+
+    def noted(path: Path) -> None:
+        verified.append(path.name)
+        verify(path)
+
+    monkeypatch.setattr(segments, "_expect_whole", noted)
+
+    def now_verified() -> list[str]:
+        verified.clear()
+        expect_whole(tmp_path, list_segments(tmp_path))
+        return list(verified)
+
+    for record in (b"closed", b"live"):
+        writer.close()
+        writer.append([record])
+    closed, live = (each.name for each in list_segments(tmp_path))
+    assert [now_verified() for _ in range(2)] == [[closed, live], [live]]
+    writer.close()
+    assert [now_verified() for _ in range(2)] == [[live], []]
+    (tmp_path / "whole.json").write_bytes(b'{"a": [\xff')
+    assert [now_verified() for _ in range(2)] == [[closed, live], []]
+    path = tmp_path / closed
+    path.write_bytes(path.read_bytes().replace(b"closed", b"CLOSED"))
+    os.utime(path, (0, 0))  # a clock of the disk may not have gone on since
+    for _ in range(2):
+        with pytest.raises(StorageError, match=f"{closed}: the segment is damaged at byte 8"):
+            now_verified()
+        assert verified == [closed]
+    remove_segment(tmp_path, closed)
+    assert now_verified() == []
 
 
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=8), st.data(), st.booleans())
@@ -324,6 +405,7 @@ def test_what_is_cut_off_is_torn_and_what_stands_before_it_is_read(
         if not live:
             writer.close()
         assert list(read_segment(folder, path.name)) == [each for each in before if each.end <= size]
+        assert is_whole(folder)
         writer.close()
 
 

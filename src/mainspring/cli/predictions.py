@@ -38,12 +38,13 @@ def list_newest(invocation: Invocation, endpoint: str, limit: int, role: str | N
 @click.pass_obj
 def show_one(invocation: Invocation, prediction: str) -> None:
     """Show a prediction by its ID: what was asked, what was read, what was answered by which version, and its labels."""
-    from mainspring.serving.feedback import labels_of
+    from mainspring.serving.feedback.joining import known_labels
     from mainspring.serving.predictions import get_prediction
 
-    found = _plain(get_prediction(prediction, invocation.workspace))
-    labels = [_plain(label) for label in labels_of(prediction, workspace=invocation.workspace)]
-    invocation.show({"prediction": found, "labels": labels}, lambda: _shown(found, labels))
+    row = get_prediction(prediction, invocation.workspace)
+    found, (labels, gaps) = _plain(row), known_labels(row, invocation.workspace)
+    told = [_plain(label) for label in labels]
+    invocation.show({"prediction": found, "labels": told, "gaps": gaps}, lambda: _shown(found, told, gaps))
 
 
 @predictions.command("compact")
@@ -61,12 +62,12 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in shown.items()}
 
 
-def _shown(found: dict[str, Any], labels: list[dict[str, Any]]) -> str:
+def _shown(found: dict[str, Any], labels: list[dict[str, Any]], gaps: list[str]) -> str:
     facts = [(name, "" if value is None else str(value)) for name, value in found.items()]
     for label in labels:
         which = "label" if label["counts"] else "label before"
         facts.append((which, f"{label['label']}, of {label['event_at']}, known {label['known_at']}"))
-    return text.facts(facts)
+    return text.facts([*facts, *(("not known", gap) for gap in gaps)])
 
 
 def _listed(found: list[dict[str, Any]]) -> str:

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import msgspec
 
 from mainspring.errors import NotFoundError, StorageError
-from mainspring.store import Database, Leases, Transaction, list_segments, read_segment, records_holding, remove_segment
+from mainspring.store import (
+    Database,
+    Leases,
+    Transaction,
+    expect_whole,
+    list_segments,
+    read_segment,
+    records_holding,
+    remove_segment,
+)
 from mainspring.store.own_work import at_own_work
 from mainspring.workspace import Workspace
 
@@ -132,10 +141,17 @@ def read_records(
 ) -> dict[str, list[Read]]:  # fmt: skip
     """The records that lie in segments now, by segment, as `wanted` decodes them; where it gives None, they are left out.
 
-    With `any_of` they are those in which one of these texts of bytes lies, and others cost next to nothing.
+    With `any_of` they are those in which one of these texts of bytes lies, and others cost next to nothing: in segments that
+    are closed they are verified once (`expect_whole`), as a damaged one may be one of those.
+
+    Raises:
+        StorageError: a segment is damaged, or can't be read.
     """
     found: dict[str, list[Read]] = {}
-    for segment in list_segments(folder):
+    segments = list_segments(folder)
+    if any_of:
+        expect_whole(folder, segments)
+    for segment in segments:
         with suppress(NotFoundError):  # compacted since it was listed: it is in the manifest
             held = records_holding(folder, segment.name, any_of) if any_of else None
             whole = (each.record for each in read_segment(folder, segment.name)) if held is None else held

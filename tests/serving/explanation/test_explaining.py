@@ -19,6 +19,7 @@ from mainspring.models.versions import delete_version
 from mainspring.runs import RunStore
 from mainspring.serving import bind, explain, get_endpoint, outside_service
 from mainspring.serving.feedback import log_labels
+from mainspring.serving.feedback.intake import feedback_folder, feedback_log
 from mainspring.serving.predictions import Entry, Source, compact_predictions, prediction_log
 from mainspring.store import blob_digest
 from mainspring.testing.plugin import Backend
@@ -91,6 +92,18 @@ def test_labels_are_told(workspace: Workspace, released: Released) -> None:
     log_labels("delays", [{"prediction": released.ids[0], "label": 1}])
     (label,) = explain(released.ids[0]).labels
     assert (label["label"], label["counts"]) == (1, True)
+
+
+def test_labels_that_cant_be_read_are_a_gap(workspace: Workspace, released: Released) -> None:
+    log_labels("delays", [{"prediction": released.ids[0], "label": 1}])
+    before = explain(released.ids[0])
+    feedback_log(workspace).rotate()
+    (path,) = feedback_folder(workspace).glob("*.segment")
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    found = explain(released.ids[0])
+    assert (found.labels, found.gaps[1:]) == ((), before.gaps)
+    assert f"Its labels can't be told: {path}: the segment is damaged at byte 8." in found.gaps[0]
 
 
 def test_what_is_not_in_the_log_says_where_was_looked(workspace: Workspace, released: Released) -> None:

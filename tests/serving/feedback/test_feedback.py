@@ -34,9 +34,15 @@ from mainspring.serving.feedback import (
 )
 from mainspring.serving.feedback._store import FeedbackParts, gc_roots
 from mainspring.serving.feedback.intake import FeedbackLog, feedback_log
+from mainspring.serving.feedback.joining import known_labels
 from mainspring.serving.feedback.tables import read_file, read_table
 from mainspring.serving.label_rule import LabelRule, changed_rule
+<<<<<<< HEAD
 from mainspring.serving.predictions import Entry, Source, compact_predictions, prediction_log
+=======
+from mainspring.serving.predictions import compact_predictions, get_prediction, prediction_log
+from mainspring.serving.predictions.log import predictions_folder
+>>>>>>> 6e0d15482966b942baf0a05cea6a054740e457c7
 from mainspring.workspace import Workspace
 from tests.serving.feedback.conftest import DAY_US, START_US, at, set_clock
 
@@ -106,6 +112,29 @@ def test_no_other_prediction_is_read_for_one_whose_key_has_no_label(ask: Ask, mo
     log_labels("delays", [by_key(5, event_at=at(1))])
     with pytest.raises(NameError):
         labels_of(own)
+
+
+@one_backend
+@pytest.mark.parametrize("harmed", [b"UA1", b"\xa3UA1"])
+def test_what_is_damaged_of_another_prediction_makes_labels_no_others(
+    workspace: Workspace, ask: Ask, harmed: bytes
+) -> None:
+    first, last = ask(START_US), ask(START_US + DAY_US)
+    other = ask(START_US, "UA2")
+    log_labels("delays", [by_key(5, event_at=at(2)), {"prediction": other, "label": 7}])
+    assert [[each["label"] for each in labels_of(one)] for one in (first, last)] == [[], [5.0]]
+    prediction_log(workspace).rotate()
+    (path,) = predictions_folder(workspace).glob("*.segment")
+    data = bytearray(path.read_bytes())
+    data[data.rindex(harmed)] ^= 1
+    path.write_bytes(data)
+    for _ in range(2):
+        with pytest.raises(StorageError, match=f"{path.name}: the segment is damaged at byte"):
+            labels_of(first)
+    labels, gaps = known_labels(get_prediction(first), workspace)
+    assert (labels, len(gaps)) == ([], 1)
+    assert "Its labels can't be told: " in gaps[0]
+    assert [each["label"] for each in labels_of(other)] == [7.0]  # by its id: no other prediction is looked at
 
 
 @pytest.mark.parametrize("value", ["UA1", "a number 7", 1545, 1545.0, "1545", -70_000, 1 << 40])

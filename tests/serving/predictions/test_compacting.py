@@ -262,6 +262,29 @@ def test_what_is_whole_is_found_behind_a_damaged_record_and_that_one_is_told(
     assert path.exists()
 
 
+@pytest.mark.parametrize("harmed", [range(3, 4), range(8), range(4096)])
+def test_what_is_whole_is_found_behind_a_damaged_head(workspace: Workspace, harmed: range) -> None:
+    registered()
+    folder = predictions_folder(workspace)
+    writer = PredictionLog(folder)
+    ids = [written(writer, 2) for _ in range(60)]
+    writer.close()
+    (segment,) = list_segments(folder)
+    path, records = folder / segment.name, [*read_segment(folder, segment.name)]
+    with path.open("r+b") as file:
+        file.seek(harmed.start)
+        file.write(bytes(each + 1 for each in range(len(harmed))) if len(harmed) == 1 else bytes(len(harmed)))
+    for first, record in zip(ids, records, strict=True):
+        if record.offset < harmed.stop:
+            with pytest.raises(StorageError, match="damaged at byte 0"):
+                find_prediction(first)
+        else:
+            assert find_prediction(id_at(first, 1)) is not None
+    assert records[-1].offset >= harmed.stop
+    with pytest.raises(StorageError, match=f"{path.name}: the segment is damaged at byte 0"):
+        compact_predictions()
+
+
 @pytest.mark.parametrize("is_compacted", [False, True])
 def test_one_is_found_though_the_clock_was_set_back(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, is_compacted: bool

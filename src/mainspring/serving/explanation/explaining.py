@@ -14,7 +14,7 @@ from mainspring.serving.endpoint import EndpointStore
 from mainspring.serving.explanation.origin import Origin, datasets_of, run_of, sources_of, walked
 from mainspring.serving.explanation.reads import features_read
 from mainspring.serving.explanation.record import Attribution, Binding, Explanation, ReadView, UsedDataset
-from mainspring.serving.feedback.joining import labels_of_row
+from mainspring.serving.feedback.joining import known_labels
 from mainspring.serving.predictions import get_prediction
 from mainspring.workspace import Workspace, current_workspace
 
@@ -31,7 +31,7 @@ def explain(prediction_id: str, *, attribution: bool = False, workspace: Workspa
     Raises:
         InvalidError: it is no id of a prediction.
         NotFoundError: it isn't in the log; the text says where was looked.
-        StorageError: the log can't be read.
+        StorageError: the log of predictions can't be read; where only labels can't, that is a gap.
     """
     workspace = workspace or current_workspace()
     row = get_prediction(prediction_id, workspace)
@@ -44,11 +44,13 @@ def explain(prediction_id: str, *, attribution: bool = False, workspace: Workspa
     origin = walked(start, model_id, [(view, node) for node, own in read.items() for view in own], workspace)
     run = run_of(origin, model.id, model.run, workspace) if model else None
     datasets = datasets_of(origin, model_id, read)
+    labels, unread = known_labels(row, workspace)
     gaps = [
-        *_gaps_of_log(row, binding), *_gaps_of_model(row, model, run is not None, origin, datasets, workspace), *unknown,
+        *unread, *_gaps_of_log(row, binding),
+        *_gaps_of_model(row, model, run is not None, origin, datasets, workspace), *unknown,
     ]  # fmt: skip
     return Explanation(
-        id=row["id"], at=row["at"], prediction=row, labels=tuple(labels_of_row(row, workspace)),
+        id=row["id"], at=row["at"], prediction=row, labels=tuple(labels),
         binding=binding, model=str(model) if model else "", model_id=model_id or "",
         model_digest=model.content_digest if model else "", run=run, features_service=service,
         features_at=row["features_at"], features=tuple(features), views=tuple(views), datasets=tuple(datasets),

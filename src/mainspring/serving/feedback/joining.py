@@ -13,7 +13,7 @@ import msgspec
 import polars as pl
 
 from mainspring.clock import FIRST_US, LAST_US, from_us, to_us
-from mainspring.errors import NotFoundError
+from mainspring.errors import NotFoundError, StorageError
 from mainspring.ledger import note_search
 from mainspring.serving.endpoint import Endpoint, named_endpoint
 from mainspring.serving.feedback._store import FeedbackParts
@@ -135,6 +135,10 @@ def labels_of_row(row: dict[str, Any], workspace: Workspace) -> list[dict[str, A
     """Every label of a prediction that was found, in the order of `labels_of`.
 
     Other predictions are looked at only if a label has its key, and of these only those that have it, too.
+
+    Raises:
+        NotFoundError: its endpoint is not known.
+        StorageError: a log can't be read, or is damaged where a label, or another prediction that has the key, may stand.
     """
     endpoint = named_endpoint(row["endpoint"], workspace)
     rule, at_us, types = endpoint.labels, to_us(row["at"]), types_of(row["version"], workspace)
@@ -155,6 +159,18 @@ def labels_of_row(row: dict[str, Any], workspace: Workspace) -> list[dict[str, A
     chosen = counting(own, rule)["id"].implode()
     told = own.with_columns(pl.col(_INSTANTS).cast(_AT), counts=pl.col("id").is_in(chosen)).drop("prediction")
     return told.sort("counts", "known_at", "id", descending=True).to_dicts()
+
+
+def known_labels(row: dict[str, Any], workspace: Workspace) -> tuple[list[dict[str, Any]], list[str]]:
+    """Every label of a prediction that was found, and what of them is not known: none, and why, where a log can't be read.
+
+    Raises:
+        NotFoundError: its endpoint is not known.
+    """
+    try:
+        return labels_of_row(row, workspace), []
+    except StorageError as error:
+        return [], [f"Its labels can't be told: {error}"]
 
 
 def scan_labels(
