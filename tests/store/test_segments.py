@@ -355,14 +355,16 @@ def test_a_segment_of_a_newer_format_is_refused(tmp_path: Path) -> None:
             list(read_segment(tmp_path, path.name, past_damage=past_damage))
 
 
-def test_what_is_closed_is_verified_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_there_is_verified_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = SegmentWriter(tmp_path)
     verified: list[str] = []
+    starts: list[int] = []
     verify = segments._expect_whole
 
-    def noted(path: Path) -> None:
+    def noted(path: Path, start: int) -> int:
         verified.append(path.name)
-        verify(path)
+        starts.append(start)
+        return verify(path, start)
 
     monkeypatch.setattr(segments, "_expect_whole", noted)
 
@@ -375,8 +377,13 @@ def test_what_is_closed_is_verified_once_until_it_changes(tmp_path: Path, monkey
         writer.close()
         writer.append([record])
     closed, live = (each.name for each in list_segments(tmp_path))
-    assert [now_verified() for _ in range(2)] == [[closed, live], [live]]
+    assert [now_verified() for _ in range(2)] == [[closed, live], []]
+    more = writer.append([b"more"])
+    assert now_verified() == [live]
+    assert more is not None
+    assert starts == [0, 0, more.offset], "of a live one what was written since"
     writer.close()
+    os.utime(tmp_path / live, (1, 1))
     assert [now_verified() for _ in range(2)] == [[live], []]
     (tmp_path / "whole.json").write_bytes(b'{"a": [\xff')
     assert [now_verified() for _ in range(2)] == [[closed, live], []]

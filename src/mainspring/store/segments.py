@@ -36,6 +36,7 @@ _SIZE_BYTES = 64 << 20
 _READ_BYTES = 1 << 20
 _ABANDONED_S = 3600.0
 _WHOLE = "whole.json"  # beside the segments: which of them were found whole, and as what
+_Whole = tuple[int, int, int, int]  # number, size and time of change of the file, and where its last whole record ends
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -269,28 +270,31 @@ def records_holding(folder: str | Path, name: str, any_of: Sequence[bytes]) -> l
 def expect_whole(folder: str | Path, segments: Sequence[Segment]) -> None:
     """Verify every record of all segments of a folder, as they were listed; a torn tail is passed over.
 
-    A closed one is verified once, in less than a microsecond for each record: that it was whole is noted in the folder,
-    and counts as long as its file has the same size and time of change. So what a program changes is told, and what the disk
-    itself loses later is not; reading the records tells of it.
+    That takes less than a microsecond for each record, and what was whole is noted in the folder: a closed segment is verified
+    once, as long as its file has the same size and time of change, and of a live one what was written since. So what a program
+    changes is told, and what the disk itself loses later is not; reading the records tells of it.
 
     Raises:
         StorageError: one is damaged, or can't be read.
     """
     folder = Path(folder)
     noted = _noted_whole(folder)
-    whole: dict[str, tuple[int, int, int]] = {}
+    whole: dict[str, _Whole] = {}
     damage: StorageError | None = None
     for segment in segments:
         with suppress(FileNotFoundError):  # removed since it was listed
             status = os.stat(folder / segment.name)
-            stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+            stamp, before = (status.st_ino, status.st_size, status.st_mtime_ns), noted.get(segment.name)
+            if before is not None and before[:3] == stamp:
+                whole[segment.name] = before
+                continue
+            is_longer = before is not None and segment.live and before[0] == stamp[0] and before[3] <= stamp[1]
             try:
-                if segment.live or noted.get(segment.name) != stamp:
-                    _expect_whole(folder / segment.name)
+                end = _expect_whole(folder / segment.name, before[3] if before is not None and is_longer else 0)
             except StorageError as error:
                 damage = damage or error
             else:
-                whole |= {} if segment.live else {segment.name: stamp}
+                whole[segment.name] = (*stamp, end)
     if whole != noted:
         with suppress(OSError):  # it is verified again then
             (folder / _WHOLE).write_bytes(msgspec.json.encode(whole))
@@ -298,22 +302,27 @@ def expect_whole(folder: str | Path, segments: Sequence[Segment]) -> None:
         raise damage
 
 
-def _noted_whole(folder: Path) -> dict[str, tuple[int, int, int]]:
-    """The segments that were found whole, each with its file's number, size and time of change; none if that can't be read."""
+def _noted_whole(folder: Path) -> dict[str, _Whole]:
+    """The segments that were found whole; none if that can't be read."""
     with suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):  # several may have written it at once
-        return msgspec.json.decode((folder / _WHOLE).read_bytes(), type=dict[str, tuple[int, int, int]])
+        return msgspec.json.decode((folder / _WHOLE).read_bytes(), type=dict[str, _Whole])
     return {}
 
 
-def _expect_whole(path: Path) -> None:
-    """Verify every record of a segment in a third of the time of reading them, and read what is behind the last whole one."""
+def _expect_whole(path: Path, start: int) -> int:
+    """Verify the records of a segment from a frame on, in a third of the time of reading them; gives where the last one ends.
+
+    What is behind the last whole one is read as everywhere.
+    """
     with _opened(path) as handle:
-        data = os.pread(handle, os.fstat(handle).st_size, 0)
-    at = len(_MAGIC) if data.startswith(_MAGIC) else len(data)
-    start = at if at < len(data) else 0
+        size = os.fstat(handle).st_size
+        if not start and os.pread(handle, len(_MAGIC), 0) == _MAGIC:
+            start = len(_MAGIC)
+        data = os.pread(handle, max(size - start, 0), start)
+    at = whole = 0
     begun: dict[int, int] = {}  # the checksum of a length: few are many records'
     with suppress(struct.error):  # behind the last frame
-        while True:
+        while start:
             length, digest = header(data, at)
             before = begun.get(length)
             if before is None:
@@ -321,9 +330,11 @@ def _expect_whole(path: Path) -> None:
             at += HEADER_BYTES
             if crc32(data[at : at + length], before) != digest:
                 break
-            start = at = at + length
-    for _ in _records(path, start):
-        pass
+            whole = at = at + length
+    end = start + whole
+    for each in _records(path, end):
+        end = each.end
+    return end
 
 
 def _places(handle: int, any_of: Sequence[bytes]) -> Iterator[tuple[int, int]]:

@@ -37,12 +37,8 @@ from mainspring.serving.feedback.intake import FeedbackLog, feedback_log
 from mainspring.serving.feedback.joining import known_labels
 from mainspring.serving.feedback.tables import read_file, read_table
 from mainspring.serving.label_rule import LabelRule, changed_rule
-<<<<<<< HEAD
-from mainspring.serving.predictions import Entry, Source, compact_predictions, prediction_log
-=======
-from mainspring.serving.predictions import compact_predictions, get_prediction, prediction_log
+from mainspring.serving.predictions import Entry, Source, compact_predictions, get_prediction, prediction_log
 from mainspring.serving.predictions.log import predictions_folder
->>>>>>> 6e0d15482966b942baf0a05cea6a054740e457c7
 from mainspring.workspace import Workspace
 from tests.serving.feedback.conftest import DAY_US, START_US, at, set_clock
 
