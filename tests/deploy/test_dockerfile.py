@@ -65,6 +65,10 @@ def test_it_has_the_user_port_probe_and_command_of_an_image(context: Path) -> No
         ("mainspring\0serve\0", {"AIP_HTTP_PORT": "{port}", "MAINSPRING_SERVE_PORT": "1"}),
         ("mainspring\0serve\0", {"AIP_HTTP_PORT": "", "MAINSPRING_SERVE_PORT": "{port}"}),
         (None, {"MAINSPRING_SERVE_PORT": "{port}"}),
+        (
+            None,
+            {"MAINSPRING_SERVE_PORT": "{port}", "http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"},
+        ),
     ],
 )
 def test_the_probe_asks_the_port_that_the_server_takes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,7 @@ def _write_context(invocation: Invocation, endpoint: str, folder: str, base: str
         )
     said = f"{endpoint} ({written.version}) can be built on {written.base}"
     shared = _shared(written.shared_libraries)
-    invocation.show(written, f"{shared}{said}: podman build -t {endpoint} {written.path}")
+    invocation.show(written, f"{shared}{said}: podman build -t {endpoint} {shlex.quote(written.path)}")
 
 
 def _told(built: BuiltImage, authentication: str) -> str:
@@ -79,7 +80,7 @@ def _told(built: BuiltImage, authentication: str) -> str:
         f"{built.reference} ({built.version}) for {built.platform}: {built.digest}\n"
         f"{text.size(built.size_bytes)} ({layers}) on {text.size(built.base_size_bytes)} of {built.base}\n"
         f"{_shared(built.shared_libraries)}"
-        f"podman load -i {built.path} && podman run -p 8080:8080 {give}{built.reference}"
+        f"podman load -i {shlex.quote(built.path)} && podman run -p 8080:8080 {give}{built.reference}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,12 +67,14 @@ def predict(
     A job that was interrupted goes on where it was when it is called again, and a dataset that grew has only its new rows
     predicted.
     """
-    from mainspring.serving.batch import predict_batch
+    from mainspring.serving.batch import BatchProgress, predict_batch
 
     if bool(data) == bool(query):
         raise click.UsageError("Name the rows by --data or by --query.")
-    given, source = _queried(invocation, query, tables) if query else scan_rows(invocation, data)
-    with progress_line(invocation, _line) as progress:
+    with progress_line(invocation, partial(_line, data or "what the query gives")) as progress:
+        if progress is not None:
+            progress(BatchProgress(0, 0, None, 0.0, "reading"))  # a query is run here
+        given, source = _queried(invocation, query, tables) if query else scan_rows(invocation, data)
         done = predict_batch(
             model, given, to=to, keep=None if keep is None else [name for name in keep.split(",") if name], column=column,
             runtime=runtime, time=time, quarantine=quarantine, source=source or (), note=note, jobs=jobs,
@@ -103,7 +106,14 @@ def _said(done: BatchPrediction) -> str:
     return "\n".join(lines)
 
 
-def _line(progress: BatchProgress) -> str:
-    total = f" of {progress.total:,}" if progress.total is not None else ""
+def _line(data: str, progress: BatchProgress) -> str:
+    if progress.step == "reading":
+        return f"reading {data}"
+    rows = f"{progress.rows:,}{f' of {progress.total:,}' if progress.total is not None else ''} rows"
+    if progress.step == "stopping":
+        return f"stopping when the parts that were begun are done, {rows} so far"
+    if progress.step == "committing":
+        return f"committing {rows}"
+    rate = f", {progress.rows_per_s:,.0f} rows/s" if progress.rows_per_s else ""
     eta = f", {text.duration(progress.eta_s)} left" if progress.eta_s is not None else ""
-    return f"{progress.rows:,}{total} rows, {progress.rows_per_s:,.0f} rows/s{eta}"
+    return f"{rows}{rate}{eta}"

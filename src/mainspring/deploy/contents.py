@@ -119,12 +119,13 @@ def labels(sealed: Sealed, authentication: Authentication, times: Times, workspa
 
 def health_check(python: str, command: str = "/proc/1/cmdline") -> list[str]:
     """A command that succeeds once the server is ready, on the port that it listens on: as the server itself, it takes that of
-    the container's `command`, of a platform, or of the setting.
+    the container's `command`, of a platform, or of the setting. It asks the server itself, whatever proxy is set.
     """
     program = (
         "import os, re, urllib.request; told = os.environ.get; "
         f"given = re.findall('--port[^0-9]([0-9]+)', open('{command}').read()) if os.access('{command}', os.R_OK) else []; "
         f"port = (given or [told('{PORT}') or told('{SETTING}') or '{PORT_NUMBER}'])[-1]; "
-        "urllib.request.urlopen('http://127.0.0.1:' + port + '/ready', timeout=2)"
+        "direct = urllib.request.build_opener(urllib.request.ProxyHandler({})); "
+        "direct.open('http://127.0.0.1:' + port + '/ready', timeout=2)"
     )
     return [python, "-I", "-S", "-c", program]

@@ -52,7 +52,7 @@ def _predictions(lives: Mapping[str, Live]) -> list[str]:
     lines: list[str] = []
     for kind, about in (
         ("logged", "Predictions in the log."),
-        ("unlogged", "Predictions that the log could not take."),
+        ("unlogged", "Predictions that were answered though the log could not take them."),
     ):
         counts = [({"endpoint": name}, counted[name, kind]) for name, counted in logged.items()]
         lines += counter(f"mainspring_predictions_{kind}_total", about, counts) if counts else []

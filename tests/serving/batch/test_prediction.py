@@ -181,6 +181,8 @@ def test_a_second_run_predicts_the_new_rows_only(workspace: Workspace, monkeypat
     assert (grown.rows, grown.reused) == (100, 70)
     assert grown.version.to_polars()["prediction"].to_list() == online("model/1", TABLE)
     assert (told[-1].rows, told[-1].total, told[-1].eta_s) == (100, 100, 0)
+    counted = [("reading", 0, None), *[("predicting", rows, 100) for rows in (0, 30, 60, 70, 90, 100)]]
+    assert [(each.step, each.rows, each.total) for each in told] == [*counted, ("committing", 100, 100)]
     assert predict_batch("model/1", "rows", to="predictions").version == grown.version
     register(RandomForestRegressor(2, random_state=1).fit(NUMBERS.to_numpy(), TABLE["a"]), "model", signature=NUMBERS)
     assert predict_batch("model/2", "rows", to="predictions").reused == 0

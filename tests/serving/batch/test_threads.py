@@ -135,11 +135,16 @@ def test_the_problem_of_the_first_row_is_raised_with_its_rows(
 @one
 @pytest.mark.parametrize("jobs", JOBS)
 def test_an_interrupted_job_keeps_what_was_begun(workspace: Workspace, calls: list[int], jobs: int) -> None:
+    told: list[str] = []
+
     def interrupts(progress: BatchProgress) -> None:
-        raise KeyboardInterrupt
+        told.append(progress.step)
+        if progress.rows and progress.step == "predicting":
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         anew(workspace, TABLE, jobs, progress=interrupts)
+    assert told == ["reading", "predicting", "predicting", "stopping"]
     assert jobs <= len(calls) <= 2 * jobs
     before = len(calls)
     assert predict_batch("model/1", TABLE, to="then", jobs=3).reused == 7 * before

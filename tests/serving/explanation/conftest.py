@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import polars as pl
 import pytest
 
 from mainspring.features import materialize
+from mainspring.models import register
 from mainspring.serving import bind, get_endpoint, load_predictor
 from mainspring.serving.predictions import Entry, Source, prediction_log
 from mainspring.serving.predictions.ids import ids_from
@@ -98,3 +100,11 @@ def log_rows(workspace: Workspace) -> list[str]:
     entry.filled = filled
     prediction_log(workspace).write(Source.of(endpoint, predictor), [(entry, answers)])
     return ids_from(entry.first, len(RECORDS))
+
+
+def register_by_hand() -> None:
+    """The next version of the model, made outside of a run."""
+    from sklearn.linear_model import LogisticRegression
+
+    table = pl.DataFrame({"distance": [3.0, 30.0]})
+    register(LogisticRegression().fit(table, [1, 0]), "delay", input_example=table)

@@ -14,7 +14,7 @@ from mainspring.cli.main import cli
 from mainspring.data import dataset
 from mainspring.errors import InvalidError, NotFoundError
 from mainspring.features import materialize
-from mainspring.models import get_model_version, register
+from mainspring.models import get_model_version
 from mainspring.models.versions import delete_version
 from mainspring.runs import RunStore
 from mainspring.serving import bind, explain, get_endpoint, outside_service
@@ -24,17 +24,9 @@ from mainspring.serving.predictions import Entry, Source, compact_predictions, p
 from mainspring.store import blob_digest
 from mainspring.testing.plugin import Backend
 from mainspring.workspace import Workspace
-from tests.serving.explanation.conftest import Released, log_rows
+from tests.serving.explanation.conftest import Released, log_rows, register_by_hand
 
 WHEN = datetime(2013, 1, 1, 5, tzinfo=UTC)
-
-
-def register_by_hand() -> None:
-    """The next version of the model, made outside of a run."""
-    from sklearn.linear_model import LogisticRegression
-
-    table = pl.DataFrame({"distance": [3.0, 30.0]})
-    register(LogisticRegression().fit(table, [1, 0]), "delay", input_example=table)
 
 
 def test_every_station_of_the_way_is_the_one_that_was_recorded(workspace: Workspace, released: Released) -> None:

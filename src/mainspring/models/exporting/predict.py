@@ -206,7 +206,9 @@ class _LightGBM:
 class _Onnx:
     """A graph, run on one thread, which takes an array or a column for each of its inputs.
 
-    Calls are filled up with the last row, so that the answer to a row has the same bits however many are asked with it.
+    Calls are filled up with the last row, so that the answer to a row has the same bits however many are asked with it. Only
+    where a graph adds up or weighs the numbers of several classes (naive Bayes, `SGDClassifier`, `CalibratedClassifierCV`,
+    `AdaBoostClassifier`) may the last bits differ by a row's place in the call.
     """
 
     def __init__(self, data: bytes, settings: dict[str, Any]) -> None:

@@ -75,7 +75,7 @@ def predict_batch(
     the job; with `quarantine` they become a version of that dataset, with the reasons.
 
     Parts that an earlier job made of the same rows with the same model, and the same files of the project where the model calls
-    code of it, are used again. `progress` is told after each part.
+    code of it, are used again. `progress` is told what the job is at, from its begin on, and after each part.
 
     `jobs` parts are answered at once, each by a thread; the version is the same. That helps a model that uses one core, if its
     library lets other threads run while it computes, as most do. The model must bear several calls at once. One that uses all
@@ -97,10 +97,12 @@ def predict_batch(
             served or version, overrides=False, runtime=by.runtime, deferred=True, workspace=workspace
         )
         stack.callback(predictor.close)
+        meter = Meter(progress)
         given = read_input(data, workspace, stack, source)
+        meter.begin(given.rows)
         _expect_apart([to, quarantine], [given.version, *_listed(source)])
         job = _Job(workspace, version, by, predictor, given, keep, column, time, quarantine)
-        return job.run(to, source, note, jobs, Meter(given.rows, progress), stack)
+        return job.run(to, source, note, jobs, meter, stack)
 
 
 def _resolved(
@@ -176,10 +178,15 @@ class _Job:
     def run(self, to: str, source: Any, note: str, jobs: int, meter: Meter, stack: ExitStack) -> BatchPrediction:
         """Make what isn't there, so many parts at once, and commit all of it."""
         found: dict[int, Part] = {}
-        for done in at_once(self._done, enumerate(read_ahead(self._pieces(), stack)), jobs, stack):
-            found[done.number] = done.part
-            meter.add(done.part.rows, reused=done.reused)
+        try:
+            for done in at_once(self._done, enumerate(read_ahead(self._pieces(), stack)), jobs, stack):
+                found[done.number] = done.part
+                meter.add(done.part.rows, reused=done.reused)
+        except KeyboardInterrupt:
+            meter.tell("stopping")
+            raise
         made = [found[number] for number in range(len(found))]
+        meter.tell("committing")
         versions = self._commit(to, made, source, note, meter, stack)
         apart = versions[1] if len(versions) > 1 else None
         return BatchPrediction(

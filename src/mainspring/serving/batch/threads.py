@@ -9,6 +9,7 @@ from contextvars import copy_context
 from itertools import islice, repeat
 from typing import TypeVar
 
+_LISTENS_S = 0.2
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -53,7 +54,9 @@ def _by_threads(call: Callable[[Item], Made], items: Iterator[Item], threads: in
     try:
         begin()
         while begun:
-            done, _ = wait(begun, return_when=FIRST_COMPLETED)
+            # Polars has a wait go on after a signal, so that Ctrl-C is heard only where one ends.
+            while not (done := wait(begun, _LISTENS_S, FIRST_COMPLETED).done):
+                pass
             made = [each.result() for each in done]
             begun = [each for each in begun if each not in done]
             begin()

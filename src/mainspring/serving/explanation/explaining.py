@@ -7,7 +7,7 @@ from typing import Any
 
 from mainspring.clock import from_us, to_us
 from mainspring.data import get_dataset_version
-from mainspring.errors import NotFoundError, listed
+from mainspring.errors import MainspringError, MissingExtraError, NotFoundError, listed
 from mainspring.ledger import Node
 from mainspring.models import ModelStore, ModelVersion
 from mainspring.serving.endpoint import EndpointStore
@@ -26,9 +26,10 @@ def explain(prediction_id: str, *, attribution: bool = False, workspace: Workspa
     read with what they were read from, and all of that down to source files and their digests.
 
     What isn't known is said in `gaps`; nothing of it is an error. With `attribution` also what each input added to the
-    answer, by the extra `shap`; that loads the model, and raises what `attributed` raises.
+    answer, by the extra `shap`; that loads the model, and where it can't be told the gaps say why.
 
     Raises:
+        MissingExtraError: an attribution is asked for, and `shap`, or what the model runs with, is not installed.
         InvalidError: it is no id of a prediction.
         NotFoundError: it isn't in the log; the text says where was looked.
         StorageError: the log of predictions can't be read; where only labels can't, that is a gap.
@@ -49,6 +50,8 @@ def explain(prediction_id: str, *, attribution: bool = False, workspace: Workspa
         *unread, *_gaps_of_log(row, binding),
         *_gaps_of_model(row, model, run is not None, origin, datasets, workspace), *unknown,
     ]  # fmt: skip
+    attributed, untold = _attributed(row, datasets, workspace) if attribution else (None, [])
+    gaps += untold
     return Explanation(
         id=row["id"], at=row["at"], prediction=row, labels=tuple(labels),
         binding=binding, model=str(model) if model else "", model_id=model_id or "",
@@ -56,14 +59,22 @@ def explain(prediction_id: str, *, attribution: bool = False, workspace: Workspa
         features_at=row["features_at"], features=tuple(features), views=tuple(views), datasets=tuple(datasets),
         sources=tuple(sources_of(origin)), nodes=tuple(origin.nodes.values()), edges=tuple(origin.edges),
         removed=origin.removed, gaps=tuple(gaps),
-        attribution=_attributed(row, datasets, workspace) if attribution else None,
+        attribution=attributed,
     )  # fmt: skip
 
 
-def _attributed(row: dict[str, Any], datasets: list[UsedDataset], workspace: Workspace) -> Attribution:
+def _attributed(
+    row: dict[str, Any], datasets: list[UsedDataset], workspace: Workspace
+) -> tuple[Attribution | None, list[str]]:
+    """The attribution, or why there is none; an extra that isn't installed is an error, which is mended by installing it."""
     from mainspring.serving.explanation.attribution import attributed  # imports what a model runs with
 
-    return attributed(row, datasets, workspace)
+    try:
+        return attributed(row, datasets, workspace), []
+    except MissingExtraError:
+        raise
+    except MainspringError as error:
+        return None, [f"How much each input moved the answer can't be told: {error}"]
 
 
 def _binding(row: dict[str, Any], workspace: Workspace) -> Binding | None:

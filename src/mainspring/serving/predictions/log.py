@@ -85,9 +85,9 @@ class PredictionLog:
         self.counts[source.endpoint, "logged"] += rows
 
     def _failed(self, source: Source, error: Exception, rows: int) -> None:
-        self.counts[source.endpoint, "unlogged"] += rows
         _log.warning("%s: %s not logged: %s", source.endpoint, counted(rows, "prediction"), redact(str(error)))
         if not source.is_required:
+            self.counts[source.endpoint, "unlogged"] += rows
             return
         if isinstance(error, WrongTypeError):
             raise RequestError(413, str(error)) from error
