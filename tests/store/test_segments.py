@@ -383,7 +383,6 @@ def test_what_is_there_is_verified_once_until_it_changes(tmp_path: Path, monkeyp
     assert more is not None
     assert starts == [0, 0, more.offset], "of a live one what was written since"
     writer.close()
-    os.utime(tmp_path / live, (1, 1))
     assert [now_verified() for _ in range(2)] == [[live], []]
     (tmp_path / "whole.json").write_bytes(b'{"a": [\xff')
     assert [now_verified() for _ in range(2)] == [[closed, live], []]
@@ -461,3 +460,33 @@ def test_records_that_hold_bytes_are_those_of_reading_them_all(
             expected = [each for each in whole if any(one in each for one in any_of)]
             with patch.object(segments, "_READ_BYTES", read_bytes):
                 assert records_holding(folder, segment.name, any_of) == expected
+
+
+def test_a_live_segment_is_verified_as_a_whole_when_it_is_closed(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path)
+    writer.append([b"first"])
+    assert is_whole(tmp_path)
+    path = only_file(tmp_path)
+    with path.open("r+b") as file:
+        file.seek(path.read_bytes().index(b"first"))
+        file.write(b"F")
+    assert is_whole(tmp_path), "of a live one only what came since is read again"
+    writer.append([b"second"])
+    assert is_whole(tmp_path)
+    writer.close()
+    assert not is_whole(tmp_path)
+
+
+def test_a_record_that_was_there_and_is_gone_is_told(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path)
+    writer.append([b"first"])
+    last = writer.append([b"last"])
+    writer.close()
+    assert is_whole(tmp_path)
+    path = only_file(tmp_path)
+    data = bytearray(path.read_bytes())
+    assert last is not None
+    data[last.offset + 1] ^= 1  # its length reaches beyond the end, as that of a torn record
+    path.write_bytes(data)
+    os.utime(path, (0, 0))
+    assert not is_whole(tmp_path)

@@ -277,6 +277,38 @@ def test_nothing_is_read_behind_what_is_refused() -> None:
     assert status(last) == 400
 
 
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\n[1]\r\n0\r\n"
+
+
+@pytest.mark.parametrize("trailer", [b"Host: evil.example", b"Content-Encoding: gzip", b"X-Request-Id: other"])
+def test_fields_behind_a_body_are_no_headers(place: Place, trailer: bytes) -> None:
+    for parts in ([CHUNKED + trailer + b"\r\n\r\n"], [CHUNKED, trailer + b"\r\n\r\n"]):
+        answer = place.told(*parts)
+        assert (status(answer), answer[-3:]) == (200, b"[1]")
+        assert b"other" not in answer
+
+
+@pytest.mark.parametrize("endless", [b"X: " + b"a" * 1_000 + b"\r\n", b"X: " + b"a" * 1_000, b"5;" + b"e" * 1_000])
+def test_what_follows_a_body_without_end_is_refused(place: Place, endless: bytes) -> None:
+    begun = CHUNKED if endless.startswith(b"X") else CHUNKED.removesuffix(b"0\r\n")
+    with place.connect() as link, suppress(ConnectionError):
+        link.sendall(begun + endless)
+        for _ in range(10):  # 300 KB
+            link.sendall((endless if endless.endswith(b"\n") else b"a" * 1_000) * 30)
+            if sent := received_now(link):
+                assert status(sent) == 431
+                return
+    raise AssertionError("it was taken")
+
+
+def received_now(link: socket.socket) -> bytes:
+    """What has come, after a moment."""
+    link.settimeout(0.01)
+    with suppress(TimeoutError):
+        return link.recv(1 << 16)
+    return b""
+
+
 def received(link: socket.socket) -> bytes:
     """What came until the end, which is a reset if the server left something unread."""
     told = b""

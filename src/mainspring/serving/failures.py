@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from traceback import format_exception
 
 from mainspring.errors import ModelAwayError, ModelError
 from mainspring.secrets import redact
@@ -18,7 +19,20 @@ def refusal_of(error: BaseException, request_id: str, what: str) -> RequestError
         return error
     if isinstance(error, ModelAwayError):
         return RequestError(503, str(error), ((b"retry-after", b"%d" % math.ceil(error.retry_s)),))
-    trace = f"\n{redact(error.trace)}" if isinstance(error, ModelError) else ""
-    _log.error("request %s: %s failed%s", request_id, what, trace, exc_info=error)
+    trace = error.trace if isinstance(error, ModelError) else "".join(format_exception(error))
+    _log.error("request %s: %s failed\n%s", request_id, what, redact(sendable(trace)).rstrip())
     kind = error.kind if isinstance(error, ModelError) else type(error).__name__
     return RequestError(500, f"{what} failed on this request ({kind}). The log of the server has more.")
+
+
+def said_by(error: BaseException) -> str:
+    """What an error says, as a text that can be sent: a class of a project may fail to make one."""
+    try:
+        return sendable(str(error))
+    except BaseException:  # noqa: BLE001  # a class of a project may raise anything
+        return "its text failed, too"
+
+
+def sendable(text: str) -> str:
+    """A text with what UTF-8 has no form for, half of a surrogate pair, as an escape."""
+    return text.encode(errors="backslashreplace").decode()

@@ -284,13 +284,18 @@ def expect_whole(folder: str | Path, segments: Sequence[Segment]) -> None:
     for segment in segments:
         with suppress(FileNotFoundError):  # removed since it was listed
             status = os.stat(folder / segment.name)
-            stamp, before = (status.st_ino, status.st_size, status.st_mtime_ns), noted.get(segment.name)
+            changed = (
+                0 if segment.live else status.st_mtime_ns
+            )  # so that a live one is verified as a whole when it is closed
+            stamp, before = (status.st_ino, status.st_size, changed), noted.get(segment.name)
             if before is not None and before[:3] == stamp:
                 whole[segment.name] = before
                 continue
             is_longer = before is not None and segment.live and before[0] == stamp[0] and before[3] <= stamp[1]
             try:
                 end = _expect_whole(folder / segment.name, before[3] if before is not None and is_longer else 0)
+                if before is not None and before[0] == stamp[0] and end < before[3]:  # what is gone was there
+                    raise StorageError(str(folder / segment.name), f"the segment is damaged at byte {end:,}")
             except StorageError as error:
                 damage = damage or error
             else:

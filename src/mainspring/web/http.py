@@ -77,6 +77,7 @@ def _has_length(head: dict[str, Any]) -> bool:
 class Connection(HttpToolsProtocol):
     """A connection. A request's line and headers that are too long are a 431, and that don't come in time a 408.
 
+    Fields behind a body are passed over: they are not to be taken for headers (RFC 9110, section 6.5.1).
     What is no HTTP, names no host or ends in its midst is a 400. All of these are said in JSON, as by the application, and
     behind the answers to what was asked before; nothing more is read until then, and the connection is closed.
     Offers of another protocol are not taken (RFC 9110, section 7.8): the request is answered as one without.
@@ -88,6 +89,8 @@ class Connection(HttpToolsProtocol):
         self._is_head = True  # what comes next precedes a body
         self._is_offer = False  # the request that is being read offers another protocol
         self._fed = 0
+        self._dry = 0  # bytes that came since the last ones of a body
+        self._has_body = False  # whether the last piece held some
         self._came = self._part = 0  # bytes since the head began, at least its own, and those of the last piece
         self._since: float | None = None
         self._last: bytes | None = None  # what is written when all that was asked is answered, if that is the end
@@ -105,10 +108,20 @@ class Connection(HttpToolsProtocol):
                 self._since = self.loop.time()
             self._fed += self._part
             self._came += self._part
+        self._has_body = False
         while data:
             data = self._parsed(data)
-        if self._is_head and self._fed > MOST_HEAD_BYTES and not self.transport.is_closing():
+        self._dry = 0 if self._is_head or self._has_body else self._dry + self._part
+        if max(self._dry, self._fed if self._is_head else 0) > MOST_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(_too_long())
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_head:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._has_body = True
+        super().on_body(body)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's signature; uvicorn's own answers nothing
         """Keep a connection that its client has closed for writing until all that it asked for as a whole is answered."""

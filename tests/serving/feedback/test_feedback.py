@@ -392,6 +392,35 @@ def test_labels_of_a_full_disk_are_not_acknowledged(small_disk: Path, flights: E
 
 
 @one_backend
+@pytest.mark.parametrize(
+    ("dtype", "asked"),
+    [
+        ("datetime[us, UTC]", ["2026-01-31T08:30:00Z", "2026-01-30T08:30:00", "2026-01-29T08:30:00+02:00"]),
+        ("datetime[us, UTC]", ["2026-01-30T08:30:00", "2026-01-31T08:30:00Z"]),
+        ("datetime[us, America/New_York]", ["2026-01-30T08:30:00", "2026-01-31T08:30:00Z"]),
+        ("datetime[us]", ["2026-01-31T08:30:00", "2026-01-30T08:30:00Z", "2026-01-30T08:30:00+02:00"]),
+        ("uuid", ["12345678-1234-1234-1234-123456789abc", "12345678-1234-1234-1234-123456789abd"]),
+    ],
+)
+def test_spellings_of_one_type_are_read_as_it_also_beside_each_other(
+    dtype: str, asked: list[str], workspace: Workspace
+) -> None:
+    field = Field("of", dtype)
+    register(LinearRegression(), "typed", signature=Signature((field,), Output("number")), input_kind="records")
+    bind("typed", "typed@production", version="typed/1", label_key=["of"], label_window="1d")
+    entries = [Entry("r", "", 0.0, {"of": [field.check(each)[0]]}, 1) for each in asked]
+    for entry in entries:
+        prediction_log(workspace).write(Source(get_endpoint("typed")), [(entry, [1.0])])
+    log_labels("typed", [{"key": {"of": each}, "label": number} for number, each in enumerate(asked)])
+    expected = {entry.first: float(number) for number, entry in enumerate(entries)}
+    for _ in range(2):
+        assert dict(labelled("typed").collect().select("id", "label").iter_rows()) == expected
+        assert {each: label["label"] for each in expected for label in labels_of(each)} == expected
+        prediction_log(workspace).rotate()
+        compact_predictions(workspace)
+
+
+@one_backend
 @pytest.mark.parametrize("is_compacted", [False, True], ids=["live", "compacted"])
 @pytest.mark.parametrize(
     ("dtype", "asked", "told"),

@@ -117,7 +117,7 @@ class LabelCheck:
             value, wrong = field.check(value)
             if wrong:
                 raise _Refused(f"{path}{name}", wrong)
-            return stored_key(value)
+            return stored_key(value, field.dtype)
         if isinstance(value, list | dict) or (isinstance(value, str) and len(value) > _LONGEST_TEXT):
             raise _Refused(f"{path}{name}", f"{shorten(value, 40)} is not a plain value")
         return storable(value)

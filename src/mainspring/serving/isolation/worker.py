@@ -20,6 +20,7 @@ from mainspring.config import Settings
 from mainspring.errors import MainspringError
 from mainspring.models import Predictor, example_of, get_model_version, inputs_of, load_onnx
 from mainspring.runners.worker import end_with_parent
+from mainspring.serving.failures import said_by, sendable
 from mainspring.serving.isolation.wire import Asked, Order, Told, columns_of, encode, receive, send, send_encoded
 from mainspring.workspace import Project, Workspace, using
 
@@ -78,13 +79,8 @@ def _told(given: Asked, predictor: Predictor, streams: dict[int, Generator[Any, 
             return encode(_part(given, predictor, streams))
         return encode(Told(predictor.answer(columns_of(given), given.rows)))
     except BaseException as error:  # noqa: BLE001  # a model may raise anything; it is told to who asked
-        said, trace = _sendable(str(error)), _sendable(traceback.format_exc())
+        said, trace = said_by(error), sendable(traceback.format_exc())
         return encode(Told(error=type(error).__name__, message=said, trace=trace))
-
-
-def _sendable(text: str) -> str:
-    """A text with what UTF-8 has no form for, half of a surrogate pair, as an escape."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def _part(given: Asked, predictor: Predictor, streams: dict[int, Generator[Any, None, None]]) -> Told:

@@ -6,10 +6,14 @@ The same records give the same table, live or compacted. Values that their decla
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import msgspec
 import polars as pl
 
 from mainspring.data.tables.type_names import named_type
@@ -148,6 +152,25 @@ def _typed(name: str, values: list[Any], types: Mapping[str, str]) -> pl.Series:
     return typed_column(name, values, types.get(own, "") if kind in ("input", "feature") else "")
 
 
+def _instants(values: Sequence[Any], dtype: pl.DataType) -> Sequence[Any]:
+    """Values of a column of instants as such, all with or without a zone: one without is a text in the log, and of the zone."""
+    if not isinstance(dtype, pl.Datetime):
+        return values
+    zone = ZoneInfo(dtype.time_zone) if dtype.time_zone else None
+
+    def instant(value: Any) -> Any:
+        if isinstance(value, str):
+            try:
+                value = msgspec.convert(value, datetime)
+            except msgspec.ValidationError:
+                return value
+        if not isinstance(value, datetime) or (value.tzinfo is None) == (zone is None):
+            return value
+        return value.replace(tzinfo=zone) if zone else value.astimezone(UTC).replace(tzinfo=None)
+
+    return [instant(value) for value in values]
+
+
 def typed_column(name: str, values: Sequence[Any], declared: str = "") -> pl.Series:
     """Values of the declared type if it holds them all, else of the type that they have, or as texts."""
     missing = values.count(None)
@@ -158,11 +181,13 @@ def typed_column(name: str, values: Sequence[Any], declared: str = "") -> pl.Ser
             return typed_frame({name: (declared, values)}).to_series()
         except WrongTypeError:
             declared = ""
+    forms: list[tuple[Sequence[Any], Any]] = [(values, None)]
     if declared:
-        made = pl.Series(name, values, dtype=named_type(declared, name), strict=False)
-        if made.null_count() == missing:
-            return made
-    made = pl.Series(name, values, strict=False)
-    if made.null_count() == missing:
-        return made
+        dtype = named_type("str" if declared == "uuid" else declared, name)
+        forms = [(_instants(values, dtype), dtype), *forms]
+    for given, wanted in forms:
+        with suppress(pl.exceptions.PolarsError):  # values that have no type in common
+            made = pl.Series(name, given, dtype=wanted, strict=False)
+            if made.null_count() == missing:
+                return made
     return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)
