@@ -49,14 +49,15 @@ def label_id(endpoint: str, *told: Any) -> str:
 def stored_key(value: Any, dtype: str = "") -> Any:
     """A value of a key whose type is declared, as it is kept: equal ones alike, however a label spells them.
 
-    A time without a zone is of that of its type, or of UTC, as in a table; a duration is its microseconds; a decimal has no zeros at its end.
+    A time without a zone is of that of its type, or of UTC, as in a table; a duration is its microseconds; a decimal has no
+    zeros at its end.
 
     >>> stored_key(timedelta(minutes=1)), stored_key(Decimal("12.30")), stored_key(time(8, 30))
     (60000000, '12.3', '08:30:00')
     """
     if isinstance(value, datetime) and value.tzinfo is None:
         zone = dtype.partition(", ")[2].rstrip("]")
-        return value.replace(tzinfo=ZoneInfo(zone) if zone else UTC)
+        return value.replace(tzinfo=ZoneInfo(zone) if zone else UTC).astimezone(UTC)
     if isinstance(value, timedelta):
         return value // timedelta(microseconds=1)
     if isinstance(value, time):

@@ -164,9 +164,10 @@ def _instants(values: Sequence[Any], dtype: pl.DataType) -> Sequence[Any]:
                 value = msgspec.convert(value, datetime)
             except msgspec.ValidationError:
                 return value
-        if not isinstance(value, datetime) or (value.tzinfo is None) == (zone is None):
+        if not isinstance(value, datetime):
             return value
-        return value.replace(tzinfo=zone) if zone else value.astimezone(UTC).replace(tzinfo=None)
+        known = value if value.tzinfo else value.replace(tzinfo=zone or UTC)
+        return known.astimezone(UTC) if zone else known.astimezone(UTC).replace(tzinfo=None)
 
     return [instant(value) for value in values]
 
