@@ -205,6 +205,46 @@ def test_an_endpoint_that_loads_for_long_or_fails_at_it_holds_up_no_other(
         assert client.post("/predict/long", json={"x": 1}).json()["model_version"] == "times/1"
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_end_waits_for_no_load_and_what_comes_of_it_is_closed_without_a_word(
+    workspace: Workspace, go: threading.Event, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    fails: bool,
+) -> None:  # fmt: skip
+    loading: list[threading.Thread] = []
+    made: list[Live] = []
+
+    def load(given: Workspace, name: str, **more: Any) -> Live:
+        loading.append(threading.current_thread())
+        go.wait(10)
+        if fails:
+            raise ValueError("the database is closed")
+        made.append(load_live(given, name, **more))
+        return made[0]
+
+    with serving(workspace, f"ends-{fails}".lower()) as (app, _):
+        monkeypatch.setattr("mainspring.serving.app.load_live", load)
+        (name,) = app.live
+        bind(name, version="times/2")
+        while not loading:
+            time.sleep(0.01)
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
+    (thread,) = loading
+    assert thread.is_alive()
+    assert thread.daemon  # so that the process doesn't wait either
+    closed: list[Live] = []
+    monkeypatch.setattr(Live, "close", lambda live: closed.append(live))
+    go.set()
+    thread.join(10)
+    assert closed == made
+    assert len(made) == (not fails)
+    assert app.live[name].name == "times/1"
+    assert "stays on" not in caplog.text
+    monkeypatch.undo()
+    for live in made:
+        live.close()
+
+
 @pytest.mark.journey  # processes load their models
 def test_a_process_answers_what_began_with_it_and_ends_after_that(workspace: Workspace) -> None:
     folder = Path(workspace.project.root)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
+import time
 import zlib
 from typing import Any, ClassVar, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 
 from mainspring.web import Answer, Metrics, Request, WebApp, read_json
 from mainspring.web.metrics import Counted
+from mainspring.web.server import Aside
 
 
 class Echo(WebApp):
@@ -30,6 +34,14 @@ class Echo(WebApp):
         if route == "/echo/{name}":
             return Answer(json.dumps(read_json(await self.body(request))).encode(), rows=1)
         return await super().respond(route, request)
+
+
+class Late(Echo):
+    """Reads what it was told, and never answers."""
+
+    async def respond(self, route: str, request: Request) -> Answer:
+        await super().respond(route, request)
+        return await asyncio.Future()
 
 
 class Answered(NamedTuple):
@@ -140,6 +152,30 @@ def test_a_body_that_does_not_arrive_is_given_up() -> None:
     app = Echo(read_timeout_s=0.02)
     (late,) = asyncio.run(living(app, ask(app, "/echo/a", b"[", complete=False)))
     assert (late.status, late.headers[b"connection"]) == (408, b"close")
+
+
+@pytest.mark.parametrize("sent", [b"2\r\n[1\r\n", b"3\r\n[1]\r\n0\r\n\r\n"])
+def test_what_has_no_answer_when_a_server_waits_no_longer_is_told_so(
+    sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Late()
+    server = Aside(app)
+    server._server._drain_s = 0.1
+    url = urlsplit(server.address)
+    with socket.create_connection((url.hostname or "", url.port or 0), timeout=10) as link:
+        link.sendall(b"POST /echo/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n%s" % sent)
+        while not app.metrics.in_flight:
+            time.sleep(0.01)
+        server.close()
+        head, _, body = b"".join(iter(lambda: link.recv(1 << 16), b"")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    told = json.loads(body)
+    assert told["error"] == "The server stopped before the answer was whole. Ask again."
+    named = dict(line.split(b": ", 1) for line in head.splitlines()[1:])
+    assert (named[b"content-type"], named[b"x-request-id"]) == (b"application/json", told["id"].encode())
+    assert (named[b"retry-after"], named[b"connection"]) == (b"1", b"close")
+    assert 'code="503"} 1' in app.counted()
+    assert "Traceback" not in caplog.text
 
 
 def test_a_draining_server_says_so_and_lives() -> None:

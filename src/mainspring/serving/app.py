@@ -9,9 +9,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
+from threading import Lock
 from typing import Any, ClassVar
 
 from mainspring.errors import (
@@ -28,6 +29,7 @@ from mainspring.serving.failures import refusal_of
 from mainspring.serving.feedback.wire import expect_taken, read_labels
 from mainspring.serving.figures import figures
 from mainspring.serving.filling import Filling, unread
+from mainspring.serving.hanging import OwnThread
 from mainspring.serving.live import Live, load_live
 from mainspring.serving.openapi import document
 from mainspring.serving.page import describe, page_of
@@ -54,7 +56,7 @@ from mainspring.workspace import Workspace
 
 _log = logging.getLogger("mainspring.serving")
 _READERS = 16  # threads that wait for a store on another machine
-_LOADERS = 8  # threads that load what endpoints moved to
+_LOADERS = 8  # threads at once that load what endpoints moved to
 _RETRY = ((b"retry-after", b"1"),)
 _POST = b"POST"
 _HEALTH = "/v2/health/"
@@ -108,6 +110,7 @@ class ServingApp(WebApp):
         self._first = endpoints[0]
         self._retired: list[Live] = []
         self._closing: set[asyncio.Task[None]] = set()
+        self._swapping, self._is_settled = Lock(), False
         self._asks: dict[str, Callable[[Live, Request], Awaitable[Answer]]] = {
             PREDICT: self._predict, INFER: self._infer, INVOCATIONS: self._invoke, FEEDBACK: self._take_labels,
             MODEL: self._tell, MODEL_READY: self._tell_ready,
@@ -154,7 +157,9 @@ class ServingApp(WebApp):
         return [self._follow(), self._give_up(), *super().chores()]
 
     async def settle(self) -> None:
-        """Wait for no store and no model any longer."""
+        """Wait for no store and no model any longer, nor for what is being loaded."""
+        with self._swapping:
+            self._is_settled = True
         self._readers.shutdown(wait=False, cancel_futures=True)
         await self._streams.close()
         retired, self._retired = self._retired, []
@@ -335,19 +340,17 @@ class ServingApp(WebApp):
 
     async def _follow(self) -> None:
         """Look each second whether endpoints moved; each loads its new model by itself, and holds up no other."""
-        loop, loaders = asyncio.get_running_loop(), ThreadPoolExecutor(_LOADERS, "models")
-        loads: dict[str, asyncio.Future[Any]] = {}
-        try:
-            while True:
-                await asyncio.sleep(self._poll_s)
-                for name in self.live:
-                    if name in loads and not loads[name].done():
-                        continue
-                    if await asyncio.to_thread(self._tried, name, self._moved):
-                        ask = partial(copy_context().run, self._tried, name, self.follow)
-                        loads[name] = loop.run_in_executor(loaders, ask)
-        finally:
-            await asyncio.to_thread(loaders.shutdown, cancel_futures=True)  # what they read is closed after that
+        loads: dict[str, Future[Any]] = {}
+        while True:
+            await asyncio.sleep(self._poll_s)
+            for name in self.live:
+                loads = {each: load for each, load in loads.items() if not load.done()}
+                if name in loads or len(loads) == _LOADERS:
+                    continue
+                if await asyncio.to_thread(self._tried, name, self._moved):
+                    thread = OwnThread("models")  # the server's end waits for none
+                    loads[name] = thread.submit(copy_context().run, self._tried, name, self.follow)
+                    thread.end()
 
     def _tried(self, name: str, look: Callable[[str], Any]) -> Any:
         """What this gives for an endpoint; what keeps it from where it moved to is said."""
@@ -355,7 +358,8 @@ class ServingApp(WebApp):
             return look(name)
         except BaseException as error:  # noqa: BLE001  # what answers now goes on answering, whatever the next one raises
             said = redact(str(error)) or type(error).__name__
-            _log.warning("%s stays on %s: %s", name, self.live[name].name, said)
+            if not self._is_settled:  # what it reads may be closed by then
+                _log.warning("%s stays on %s: %s", name, self.live[name].name, said)
         return None
 
     def _moved(self, name: str) -> Endpoint | None:
@@ -368,15 +372,22 @@ class ServingApp(WebApp):
     def follow(self, name: str) -> None:
         """Swap to what an endpoint serves, if it moved; the new model is loaded and warm before it answers.
 
+        What is loaded only when the server has ended is closed.
+
         Raises:
             MainspringError: the database, or the new model, can't be read.
         """
         row = self._moved(name)
-        if row is not None:
-            before, made = self.live[name], load_live(self.workspace, row.name, timeout_s=self._timeout_s)
-            made.go_on(before)
-            self.live[name] = made
-            self._retired.append(before)  # requests that began with it end with it, and then it is closed
+        if row is None:
+            return
+        before, made = self.live[name], load_live(self.workspace, row.name, timeout_s=self._timeout_s)
+        with self._swapping:
+            if not self._is_settled:
+                made.go_on(before)
+                self.live[name] = made
+                self._retired.append(before)  # requests that began with it end with it, and then it is closed
+                return
+        made.close()
 
 
 def _form_for(live: Live, request: Request) -> Form | None:

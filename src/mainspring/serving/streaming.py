@@ -23,6 +23,7 @@ from mainspring.serving.predictions.record import Entry
 from mainspring.web.app import JSON, encode
 from mainspring.web.parameters import ranked
 from mainspring.web.request_error import RequestError
+from mainspring.web.streaming import stopped
 
 _log = logging.getLogger("mainspring.serving")
 MOST_STREAMS = 32
@@ -184,8 +185,7 @@ class StreamedAnswer:
 
     def cut(self) -> bytes:
         """The event that tells of the server's end."""
-        said = "The server stopped before the answer was whole. Ask again."
-        return self._form.write("error", self._failure(RequestError(503, said)))
+        return self._form.write("error", self._failure(stopped()))
 
     def end(self) -> None:
         """Ask the model for nothing more."""

@@ -25,7 +25,7 @@ from mainspring.web.metrics import CONTENT_TYPE, Metrics
 from mainspring.web.parameters import parameters_of
 from mainspring.web.request_error import Headers, RequestError
 from mainspring.web.siblings import Siblings
-from mainspring.web.streaming import Parts, Receive, Send, send_parts
+from mainspring.web.streaming import GONE, Parts, Receive, Send, send_parts, stopped
 
 Scope = dict[str, Any]
 
@@ -228,13 +228,12 @@ class WebApp:
             if route not in self.probes:
                 await self.admit(request)
             answer = await self.respond(route, request)
-        except RequestError as refused:
+        except (RequestError, asyncio.CancelledError) as error:
+            refused = error if isinstance(error, RequestError) else stopped()  # cancelled, the server waits no longer
             told = encode(self.refusal(refused) | {"id": request.id.decode()})
             answer = Answer(told, status=refused.status, headers=refused.headers)
-        except (ConnectionError, asyncio.CancelledError) as gone:  # the client is; nobody reads an answer
-            self.metrics.count(counted, 499, time.perf_counter() - began)
-            if isinstance(gone, asyncio.CancelledError):
-                raise
+        except ConnectionError:  # the client is gone; nobody reads an answer
+            self.metrics.count(counted, GONE, time.perf_counter() - began)
             return
         finally:
             self.metrics.in_flight -= is_work

@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
+from mainspring.web.request_error import RequestError
+
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 _LAST_S = 0.5  # a server that ends waits no longer for who reads slowly
@@ -28,6 +30,12 @@ class Parts(Protocol):
 
     def end(self) -> None:
         """Let go of what makes them; called once, whether or not one was asked for."""
+
+
+def stopped() -> RequestError:
+    """What is said where the server ends before an answer is whole."""
+    said = "The server stopped before the answer was whole. Ask again."
+    return RequestError(503, said, ((b"retry-after", b"1"),))
 
 
 async def send_parts(parts: Parts, receive: Receive, send: Send) -> None:
