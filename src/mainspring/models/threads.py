@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 FEW_ROWS = 256
-"""With both cores idle, two threads answered so many rows in at best a fifth less time, by twice the processor time."""
+"""With both cores idle, two threads answered so many rows in at best a quarter less time, by twice the processor time."""
 
 _LIBRARIES = ("sklearn", "xgboost", "lightgbm")  # whose rows don't depend on the number of threads
 _NAMING = "lightgbm"  # which names the number of threads in each call

@@ -25,7 +25,7 @@ from mainspring.models.signature import Columns
 from mainspring.secrets import redact
 from mainspring.serving.batching import MANY_ROWS, TIMEOUT_S
 from mainspring.serving.endpoint import Endpoint, EndpointStore
-from mainspring.serving.failures import refusal_of
+from mainspring.serving.failures import refusal_of, said_by
 from mainspring.serving.feedback.wire import expect_taken, read_labels
 from mainspring.serving.figures import figures
 from mainspring.serving.filling import Filling, unread
@@ -357,7 +357,7 @@ class ServingApp(WebApp):
         try:
             return look(name)
         except BaseException as error:  # noqa: BLE001  # what answers now goes on answering, whatever the next one raises
-            said = redact(str(error)) or type(error).__name__
+            said = redact(said_by(error)) or type(error).__name__
             if not self._is_settled:  # what it reads may be closed by then
                 _log.warning("%s stays on %s: %s", name, self.live[name].name, said)
         return None
