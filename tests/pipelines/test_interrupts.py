@@ -38,7 +38,8 @@ def main(marker: str):
 START = "from flow import main; main.run(marker={marker!r}, options={{'runner': {runner!r}}})"
 WAITS = "while not Path(marker + '.go').exists(): time.sleep(0.01)"
 STUBBORN = (
-    "import signal\n    [signal.signal(s, signal.SIG_IGN) for s in (signal.SIGTERM,)]\n    try:\n        time.sleep(60)\n"
+    "import signal\n    [signal.signal(s, signal.SIG_IGN) for s in (signal.SIGTERM,)]\n    try:\n"
+    "        Path(marker + '.armed').touch()\n        time.sleep(60)\n"
     "    except KeyboardInterrupt:\n        Path(marker + '.deaf').touch()\n        time.sleep(60)"
 )
 
@@ -54,6 +55,14 @@ def started(lab: Lab, runner: str, body: str) -> tuple[subprocess.Popen[str], Pa
         assert time.monotonic() < until
         time.sleep(0.01)
     return process, marker
+
+
+def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
+    until = time.monotonic() + 30
+    while not file.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def is_gone(pid: int) -> bool:
@@ -94,13 +103,11 @@ def test_a_second_interrupt_ends_the_process_at_once_and_resume_goes_on(lab: Lab
     process, marker = started(
         lab, runner, f"if not Path(marker + '.go').exists():\n        {body.replace(chr(10), chr(10) + '    ')}"
     )
+    if runner == "inline":
+        wait_for(marker.with_name("marker.armed"), process)  # from here on the step outlives the first one
     process.send_signal(signal.SIGINT)
     if runner == "inline":
-        until = time.monotonic() + 30
-        while not marker.with_name("marker.deaf").exists():  # until the first one is being ignored by the step
-            assert process.poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        wait_for(marker.with_name("marker.deaf"), process)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
     assert process.returncode in ((130,) if runner == "inline" else (130, 1))
