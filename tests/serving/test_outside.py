@@ -14,13 +14,14 @@ from mainspring.serving import (
     OutsideService,
     ServingApp,
     bind,
+    explain,
     find_outside_service,
     get_endpoint,
     load_predictor,
     outside_service,
 )
 from mainspring.serving.batch import predict_batch
-from mainspring.serving.feedback import coverage, labelled
+from mainspring.serving.feedback import coverage, labelled, labels_of
 from mainspring.serving.predictions import compact_predictions, find_prediction, prediction_log, scan_predictions
 from mainspring.serving.predictions.log import PredictionLog
 from mainspring.workspace import Workspace
@@ -90,6 +91,35 @@ def test_what_is_no_prediction_is_refused_whole(workspace: Workspace) -> None:
 
 
 @pytest.mark.one_backend("names are one table")
+def test_a_version_that_is_called_as_a_model_is_the_services_own(workspace: Workspace) -> None:
+    from sklearn.linear_model import LinearRegression
+
+    table = pl.DataFrame({"card": [1, 2], "amount": [1.0, 2.0]})
+    model = register(LinearRegression().fit(table, [0.0, 1.0]), "m", input_example=table)
+    ids = []
+    for version in ("m", "m@production", model.id):
+        service = outside_service("fraud", version, label_key=["card"], label_window="30d")
+        ids += service.log([{"card": "0012", "amount": 2.5}], [0.03])
+    service.label({"key": {"card": "12"}, "label": 0}, {"key": {"card": "0012"}, "label": 1})
+
+    def told() -> list[Any]:
+        found = [find_prediction(each) for each in ids]
+        cards = [each["input.card"] for each in found if each is not None]
+        labels = [[label["label"] for label in labels_of(each)] for each in ids]
+        scanned = labelled("fraud").sort("id").select("input.card", "label").collect().rows()
+        return [cards, labels, scanned]
+
+    before = told()
+    assert before == [["0012"] * 3, [[], [], [1]], [("0012", None), ("0012", None), ("0012", 1)]]
+    for each in ids:
+        found = explain(each, attribution=True)
+        assert (found.model, found.model_id, found.edges, found.attribution) == ("", "", (), None)
+        assert "is a service that runs outside" in found.gaps[0]
+    prediction_log(workspace).rotate()
+    assert compact_predictions().rows == 3
+    assert told() == before
+
+
 def test_a_name_is_either_an_outside_services_or_a_models(workspace: Workspace) -> None:
     from sklearn.linear_model import LinearRegression
 

@@ -11,9 +11,10 @@ from typing import Any
 from mainspring.artifacts.project import importing_from
 from mainspring.data import get_dataset_version
 from mainspring.errors import InvalidError, NotFoundError, counted
-from mainspring.models import ModelVersion, Predictor, example_of, get_model_version, inputs_of
+from mainspring.models import ModelStore, ModelVersion, Predictor, example_of, inputs_of
 from mainspring.models.predictor import expect_none
 from mainspring.serving.explanation.record import Attribution, UsedDataset
+from mainspring.serving.predictions.record import model_version_of
 from mainspring.workspace import Workspace
 
 _ROWS = 50
@@ -30,7 +31,10 @@ def attributed(row: Mapping[str, Any], datasets: Sequence[UsedDataset], workspac
     """
     from mainspring.serving.explanation.attribution_shap import shap_values
 
-    version = get_model_version(row["version"], workspace)
+    answered_by = model_version_of(row["version"], row["runtime"])
+    if not answered_by:
+        raise NotFoundError("model version", row["version"], hint="It is one of a service that runs outside.")
+    version = ModelStore(workspace.database, workspace.ledger).version(answered_by)
     with importing_from(workspace.project.source_roots):
         predictor = Predictor.load(version, workspace.blobs, workspace=workspace)
     inputs = [field.name for field in predictor.signature.inputs]

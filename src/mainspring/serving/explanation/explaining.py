@@ -16,6 +16,7 @@ from mainspring.serving.explanation.reads import features_read
 from mainspring.serving.explanation.record import Attribution, Binding, Explanation, ReadView, UsedDataset
 from mainspring.serving.feedback.joining import known_labels
 from mainspring.serving.predictions import get_prediction
+from mainspring.serving.predictions.record import OUTSIDE, model_version_of
 from mainspring.workspace import Workspace, current_workspace
 
 _EVENTS_AT_ONCE = 1000
@@ -37,7 +38,8 @@ def explain(prediction_id: str, *, attribution: bool = False, workspace: Workspa
     workspace = workspace or current_workspace()
     row = get_prediction(prediction_id, workspace)
     binding = _binding(row, workspace)
-    model = ModelStore(workspace.database, workspace.ledger).find("v.id = ?", (row["version"],))
+    answered_by = model_version_of(row["version"], row["runtime"])
+    model = ModelStore(workspace.database, workspace.ledger).find("v.id = ?", (answered_by,)) if answered_by else None
     service, features, views = features_read(row, workspace)
     read, unknown = _read_from(views, workspace)
     start = Node(row["id"], "prediction", f"prediction of {row['endpoint']}", None, to_us(row["at"]))
@@ -127,6 +129,8 @@ def _gaps_of_model(
     row: dict[str, Any], model: ModelVersion | None, has_run: bool, origin: Origin, datasets: list[UsedDataset],
     workspace: Workspace,
 ) -> list[str]:  # fmt: skip
+    if model is None and row["runtime"] != OUTSIDE:
+        return [f"This workspace has no model version `{row['version']}`, which answered."]
     if model is None:
         service = f"`{row['endpoint']}` is a service that runs outside"
         return [f"{service}: what its version `{row['version']}` was made of is not recorded here."]

@@ -90,10 +90,10 @@ def alike(
 
     live = read_records(predictions_folder(workspace), wanted, any_of)
     parts = PredictionParts(workspace.database).of(endpoint, since_us, until_us)
-    by_version: dict[str, list[_Asked]] = {}
+    by_version: dict[tuple[str, str], list[_Asked]] = {}
     for record in uncompacted(live, parts):
-        by_version.setdefault(record.version, []).append(record)
-    found = [_in_records(own, key, types_of(version, workspace)) for version, own in by_version.items()]
+        by_version.setdefault((record.version, record.runtime), []).append(record)
+    found = [_in_records(own, key, types_of(*version, workspace)) for version, own in by_version.items()]
     at = pl.col("at")
     for part in parts:
         frame = scan_part(part, workspace)

@@ -141,7 +141,7 @@ def labels_of_row(row: dict[str, Any], workspace: Workspace) -> list[dict[str, A
         StorageError: a log can't be read, or is damaged where a label, or another prediction that has the key, may stand.
     """
     endpoint = named_endpoint(row["endpoint"], workspace)
-    rule, at_us, types = endpoint.labels, to_us(row["at"]), types_of(row["version"], workspace)
+    rule, at_us, types = endpoint.labels, to_us(row["at"]), types_of(row["version"], row["runtime"], workspace)
     texts = {} if row["role"] == LOADTEST else key_of(row, rule.key, types)
     key = {name: text for name, text in texts.items() if text is not None}
     is_keyed = pl.lit(len(key) > 0 and len(key) == len(rule.key))

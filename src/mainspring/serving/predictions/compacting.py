@@ -28,7 +28,7 @@ def compact_predictions(workspace: Workspace | None = None) -> Compacted:
     workspace = workspace or current_workspace()
 
     def parts_of(data: Iterable[bytes], segment: str) -> list[PredictionPart]:
-        gathered: dict[tuple[str, str], _Gathered] = {}
+        gathered: dict[tuple[str, str, str], _Gathered] = {}
         records = map(decode, data)
         while some := list(islice(records, _AT_ONCE)):
             for source, own in groupby(some, _source):
@@ -38,7 +38,7 @@ def compact_predictions(workspace: Workspace | None = None) -> Compacted:
     return compact_segments(predictions_folder(workspace), PredictionParts(workspace.database), parts_of, workspace)
 
 
-_source = attrgetter("endpoint", "version")
+_source = attrgetter("endpoint", "version", "runtime")
 
 
 class _Gathered:
@@ -64,7 +64,7 @@ class _Gathered:
 
         first = self._first
         assert first is not None
-        frame = self._rows.frame(types_of(first.version, workspace))
+        frame = self._rows.frame(types_of(first.version, first.runtime, workspace))
         return PredictionPart(
             id=new_id(), endpoint=first.endpoint, version=first.version, writer=writer_of(first.id), first_id=first.id,
             last_id=self._last_id, row_count=frame.height, first_at=min(self._spans), last_at=max(self._spans),

@@ -104,11 +104,11 @@ def scan_predictions(
 
     live = read_records(predictions_folder(workspace), wanted)
     parts = PredictionParts(workspace.database).of(endpoint, since_us, until_us)
-    by_version: dict[str, list[Logged]] = {}
+    by_version: dict[tuple[str, str], list[Logged]] = {}
     for record in uncompacted(live, parts):
-        by_version.setdefault(record.version, []).append(record)
+        by_version.setdefault((record.version, record.runtime), []).append(record)
     frames = [scan_part(part, workspace) for part in parts]
-    frames += [frame_of(own, types_of(version, workspace)).lazy() for version, own in by_version.items()]
+    frames += [frame_of(own, types_of(*version, workspace)).lazy() for version, own in by_version.items()]
     if not frames:
         return pl.LazyFrame(schema=SCHEMA)
     at = pl.col("at").to_physical()
@@ -148,7 +148,7 @@ def _rows(records: Iterator[bytes], prediction_id: str, workspace: Workspace) ->
     data = next((data for data in records if _holds(_head(data), prediction_id)), None)
     if data is not None:
         record = decode(data)
-        yield frame_of([record], types_of(record.version, workspace)).lazy()
+        yield frame_of([record], types_of(record.version, record.runtime, workspace)).lazy()
 
 
 def _likely(folder: Path, name: str, prediction_id: str) -> Iterator[bytes]:

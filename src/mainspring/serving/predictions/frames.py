@@ -18,9 +18,9 @@ import polars as pl
 
 from mainspring.data.tables.type_names import named_type
 from mainspring.errors import NotFoundError, WrongTypeError
-from mainspring.models import expect_model, get_model_version
+from mainspring.models import ModelStore, expect_model
 from mainspring.serving.predictions.ids import ids_from
-from mainspring.serving.predictions.record import Logged
+from mainspring.serving.predictions.record import Logged, model_version_of
 from mainspring.workspace import Workspace
 
 AT = pl.Datetime("us", "UTC")
@@ -99,12 +99,16 @@ def frame_of(records: Sequence[Logged], types: Mapping[str, str]) -> pl.DataFram
     return rows.frame(types)
 
 
-def types_of(version: str, workspace: Workspace) -> dict[str, str]:
-    """The types of a version's inputs, by name; none if it is gone."""
+def types_of(version: str, runtime: str, workspace: Workspace) -> dict[str, str]:
+    """The types of a version's inputs, by name; none if it is gone, or of a service that runs outside."""
+    model_version = model_version_of(version, runtime)
+    if not model_version:
+        return {}
     try:
-        return {field.name: field.dtype for field in expect_model(get_model_version(version, workspace))[1].inputs}
+        found = ModelStore(workspace.database, workspace.ledger).version(model_version)
     except NotFoundError:
         return {}
+    return {field.name: field.dtype for field in expect_model(found)[1].inputs}
 
 
 def _form(record: Logged) -> tuple[Any, ...]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 OUTSIDE = "outside"
-"""The runtime of what a service that runs outside answered."""
+"""The runtime of what a service that runs outside answered; its version is its own word, and may be called as a model is."""
 LOADTEST = "loadtest"
 """The role of what a load test asked for: it is in the log, and in nothing that is told of an endpoint's predictions."""
 
@@ -67,6 +67,15 @@ class Logged(Head, frozen=True, array_like=True, gc=False):
     inputs: Columns
     outputs: Sequence[Any]
     features: ReadFeatures | None = None
+
+
+def model_version_of(version: str, runtime: str) -> str:
+    """The id of the model version that answered a logged row; empty if a service that runs outside did.
+
+    >>> model_version_of("delay", "outside")
+    ''
+    """
+    return "" if runtime == OUTSIDE else version
 
 
 class Entry:
