@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +12,6 @@ import msgspec
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
 from mainspring.cli.progress_line import progress_line
-from mainspring.cli.rows import scan_rows
 
 if TYPE_CHECKING:
     from mainspring.serving import Runtime
@@ -74,13 +74,20 @@ def predict(
     with progress_line(invocation, partial(_line, data or "what the query gives")) as progress:
         if progress is not None:
             progress(BatchProgress(0, 0, None, 0.0, "reading"))  # a query is run here
-        given, source = _queried(invocation, query, tables) if query else scan_rows(invocation, data)
+        given, source = _queried(invocation, query, tables) if query else (_given(data), ())
         done = predict_batch(
             model, given, to=to, keep=None if keep is None else [name for name in keep.split(",") if name], column=column,
-            runtime=runtime, time=time, quarantine=quarantine, source=source or (), note=note, jobs=jobs,
+            runtime=runtime, time=time, quarantine=quarantine, source=source, note=note, jobs=jobs,
             progress=progress, workspace=invocation.workspace,
         )  # fmt: skip
     invocation.show({"prediction": msgspec.to_builtins(done)}, lambda: _said(done))
+
+
+def _given(data: str) -> str | Path:
+    """A dataset's name, or the path of a file."""
+    from mainspring.serving.batch.files import is_file_name
+
+    return Path(data) if is_file_name(data) else data
 
 
 def _queried(invocation: Invocation, query: str, tables: tuple[str, ...]) -> tuple[Any, Any]:

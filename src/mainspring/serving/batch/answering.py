@@ -12,11 +12,12 @@ import polars as pl
 
 from mainspring.data.validation.quarantine import REASONS
 from mainspring.errors import InvalidError, MainspringError, ModelError, counted, shorten
-from mainspring.models import Problem
+from mainspring.models import Field, Problem
 from mainspring.models.predictor import Prediction
 from mainspring.models.records import MOST_PROBLEMS
 from mainspring.models.signature import Columns, Output
 from mainspring.serving.batch.checking import Checked, check_table
+from mainspring.serving.batch.files import read_texts
 from mainspring.serving.online import OnlinePredictor
 from mainspring.workspace import Workspace
 
@@ -42,7 +43,10 @@ class Answers(NamedTuple):
 
 
 class Answering(NamedTuple):
-    """How blocks are answered; the same for all blocks of a job. Features that are read are those at `at_us`."""
+    """How blocks are answered; the same for all blocks of a job. Features that are read are those at `at_us`.
+
+    The columns of `texts` are read as what those fields are; rows that are set apart keep their texts.
+    """
 
     predictor: OnlinePredictor
     model: str
@@ -52,6 +56,7 @@ class Answering(NamedTuple):
     at_us: int | None
     sets_apart: bool
     workspace: Workspace
+    texts: Sequence[Field] = ()
 
     def __call__(self, block: pl.DataFrame, first_row: int) -> Answers:
         """The answers to rows, the first of which is called `first_row` in what is said.
@@ -69,6 +74,7 @@ class Answering(NamedTuple):
             reasons = ["; ".join(map(str, checked.problems[place])) for place in bad]
             apart.append(rows[bad].with_columns(pl.Series(REASONS, reasons, dtype=pl.String)))
             rows = rows.filter(~pl.int_range(pl.len()).is_in(bad))
+        rows, _ = read_texts(rows, self.texts)
         given = self._given(checked.columns, rows[_ROW])
         answers = answer_columns(given, self.predictor.predictor.signature.output, self.column)
         made = pl.DataFrame([*rows.select(self.keep).get_columns(), *answers])
@@ -88,6 +94,9 @@ class Answering(NamedTuple):
     def _checked(self, rows: pl.DataFrame) -> Checked:
         """The model's columns, and what is wrong with them, by the row's place."""
         signature, reader = self.predictor.predictor.signature, self.predictor.reader
+        rows, unread = read_texts(rows, self.texts)
+        if unread:
+            return Checked({}, _joined(unread, check_table(rows, self.predictor.takes.inputs).problems))
         if self.history is not None and reader is not None:
             from mainspring.features import training_set
 
@@ -107,6 +116,15 @@ class Answering(NamedTuple):
                     if value is None or value != value:  # NaN alone is not itself
                         problems.setdefault(place, []).append(Problem(field.name, said))
         return Checked(filled, problems)
+
+
+def _joined(unread: dict[int, list[Problem]], others: Mapping[int, Sequence[Problem]]) -> dict[int, list[Problem]]:
+    """Texts that can't be read, and the problems of all other values."""
+    for row, problems in others.items():
+        own = unread.setdefault(row, [])
+        names = {each.path for each in own}
+        own += [each for each in problems if each.path not in names]
+    return unread
 
 
 _ROW = "mainspring_row"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -65,7 +66,8 @@ def predict_batch(
     """Predict every row of a table, as a version of the dataset `to` with the rows in their order.
 
     `model` is an endpoint, which is found before a model of its name, or any reference to a version; `data` a dataset
-    version or a reference to one, a lazy frame, or a table; `source` says what the last two were read from. A row has the
+    version or a reference to one, the path of a file (Parquet, CSV, JSONL), a lazy frame, or a table; `source` says what the
+    last two were read from. A row has the
     columns `keep`, by default those that the model doesn't take itself, then `column` (or one for each class) and
     `model_version`. The runtime is the endpoint's if none is said, of a version the one that answered large batches faster when
     its graph was made, `native` if it has none; it is one for the whole job.
@@ -98,7 +100,9 @@ def predict_batch(
         )
         stack.callback(predictor.close)
         meter = Meter(progress)
-        given = read_input(data, workspace, stack, source)
+        given = read_input(data, workspace, stack, source, predictor.takes.inputs)
+        if isinstance(data, Path):
+            source = source or data
         meter.begin(given.rows)
         _expect_apart([to, quarantine], [given.version, *_listed(source)])
         job = _Job(workspace, version, by, predictor, given, keep, column, time, quarantine)
@@ -161,6 +165,8 @@ class _Job:
             "recipe": _RECIPE, "model": version.content_digest, "version": str(version), "runtime": by.runtime, "keep": keep,
             "column": column, "time": time, "features": version.features, "apart": bool(quarantine),
         }  # fmt: skip
+        if given.texts:
+            said["texts"] = [field.name for field in given.texts]
         if code := code_of(version, workspace):
             said["code"] = code_digests(code)
             if may_be_older(code):
@@ -172,7 +178,9 @@ class _Job:
             self.begun = _digest([said, str(given)])
             at_us = said["at_us"] = begun_at(workspace.database, self.begun)
         self.history = history
-        self.answer = Answering(predictor, str(version), keep, column, history, at_us, bool(quarantine), workspace)
+        self.answer = Answering(
+            predictor, str(version), keep, column, history, at_us, bool(quarantine), workspace, given.texts
+        )
         self.parts = PartStore(workspace.database, workspace.blobs, _digest(said))
 
     def run(self, to: str, source: Any, note: str, jobs: int, meter: Meter, stack: ExitStack) -> BatchPrediction:
