@@ -415,6 +415,50 @@ def test_what_is_cut_off_is_torn_and_what_stands_before_it_is_read(
         writer.close()
 
 
+@pytest.mark.parametrize("flipped", range(32))
+def test_a_damaged_length_of_the_last_record_is_told_of_a_segment_that_was_closed(tmp_path: Path, flipped: int) -> None:
+    closed, killed = tmp_path / "closed", tmp_path / "killed"
+    writers = [SegmentWriter(closed), SegmentWriter(killed), SegmentWriter(tmp_path / "full", size_bytes=1)]
+    for writer in writers:
+        writer.append([b"first"])
+        writer.append([b"x" * 300])
+    writers[0].close()
+    kill(writers[1])
+    for path in (only_file(closed), only_file(killed), max((tmp_path / "full").glob("*.segment"))):
+        data = bytearray(path.read_bytes())
+        place = data.index(b"x" * 300) - 8
+        data[place + flipped // 8] ^= 1 << flipped % 8
+        path.write_bytes(data)
+        reaches_beyond = 300 < int.from_bytes(data[place : place + 4], "little") <= LARGEST_RECORD_BYTES
+        is_told = path.parent != killed or not reaches_beyond  # else a kill may have left it so
+        assert read_in_part(str(path.parent), path.name, past_damage=True)[1] == is_told
+        assert is_whole(path.parent) != is_told
+
+
+def test_the_note_of_a_closed_segment_goes_with_it(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path)
+    writer.append([b"first"])
+    writer.close()
+    path = only_file(tmp_path)
+    (note,) = tmp_path.glob("*.closed")
+    assert int(note.read_text()) == path.stat().st_size
+    remove_segment(tmp_path, path.name)
+    assert list(tmp_path.iterdir()) == []
+    note.write_text("13")  # as a process leaves it that is killed there
+    os.utime(note, (0, 0))
+    writer.append([b"second"])
+    assert not note.exists()
+    writer.append([b"third"])
+    kill(writer)
+    assert list(tmp_path.glob("*.closed")) == []
+    assert records(tmp_path) == [b"second", b"third"]
+
+
+def kill(writer: SegmentWriter) -> None:
+    """End a writer as the end of its process does: its lock goes, and nothing is noted."""
+    writer.after_fork()
+
+
 def test_zeros_are_torn_only_if_nothing_whole_stands_behind_them(tmp_path: Path) -> None:
     writer = SegmentWriter(tmp_path)
     writer.append([b"first", b"x" * (3 << 20), b"last"])

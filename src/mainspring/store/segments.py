@@ -1,7 +1,8 @@
 """Segments: append-only files of records in a folder, one writer each, any number of readers.
 
 Invariant: what `append` returned from is read by everybody, also after the writer was killed at any instant; what was
-written in part is never read as a record. A tail is torn, as a kill leaves it, only if no whole frame stands behind it.
+written in part is never read as a record. A tail is torn, as a kill leaves it, only if no whole frame stands behind it; a
+segment that has as many bytes as when its writer closed it, which that noted beside it, has none.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from mainspring.store.space import naming_full_disk
 _MAGIC = b"MSSEG\0\0\1"  # its last byte is the format's number
 _SUFFIX = ".segment"
 _NEW = ".new"
+_CLOSED = ".closed"  # beside a segment that its writer closed: how many bytes it had then
 _NAME = re.compile(r"[a-z0-9_]{0,40}")
 _FILE = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}(-[a-z0-9_]+)?\.segment")
 _SIZE_BYTES = 64 << 20
@@ -97,13 +99,13 @@ class SegmentWriter:
                 with _naming(self.folder):
                     raise
             if file.size_bytes >= self._size_bytes:
-                self._end()
+                self._end(in_order=True)
             return SegmentRecord(file.name, file.size_bytes - HEADER_BYTES - len(records[-1]), records[-1])
 
     def close(self) -> None:
         """End the segment, so that it counts as closed; a later append begins another."""
         with self._lock:
-            self._end()
+            self._end(in_order=True)
 
     def after_fork(self) -> None:
         """In the child: the parent's segment is the parent's."""
@@ -144,9 +146,13 @@ class SegmentWriter:
         self._file = _Open(name, handle)
         return self._file
 
-    def _end(self) -> None:
+    def _end(self, *, in_order: bool = False) -> None:
+        """Let go of the segment; one that is closed in order has its length noted before its lock is free."""
         file, self._file = self._file, None
         if file is not None:
+            if in_order:
+                with suppress(OSError):  # it is read as one whose writer was killed
+                    _note_of(self.folder / file.name).write_text(str(file.size_bytes))
             os.close(file.handle)
 
     def __del__(self) -> None:
@@ -397,6 +403,19 @@ def remove_segment(folder: str | Path, name: str) -> None:
         if _is_locked(handle):
             raise ConflictError(f"The segment `{name}` in {folder} is still being written.")
         path.unlink(missing_ok=True)
+        _note_of(path).unlink(missing_ok=True)
+
+
+def _note_of(path: Path) -> Path:
+    """Where the length of a segment is noted when it is closed."""
+    return path.with_name(path.name + _CLOSED)
+
+
+def _closed_bytes(path: Path) -> int:
+    """How long a segment was when its writer closed it; 0 if that isn't known, as of one whose writer was killed."""
+    with suppress(OSError, ValueError):
+        return int(_note_of(path).read_bytes())
+    return 0
 
 
 def _records(path: Path, start: int, *, past_damage: bool = False) -> Iterator[SegmentRecord]:
@@ -422,7 +441,7 @@ def _records(path: Path, start: int, *, past_damage: bool = False) -> Iterator[S
                 buffer = _more(handle, offset, buffer[at:])
                 continue
             found = next_frame(handle, offset)  # reads again: a writer that lives may have ended the frame meanwhile
-            if found is None and (live or _is_torn(buffer)):
+            if found is None and (live or _is_torn(buffer, is_cut=os.fstat(handle).st_size != _closed_bytes(path))):
                 break
             if found != offset:
                 said = "What stands before it can be read."
@@ -452,15 +471,15 @@ def _more(handle: int, offset: int, held: bytes) -> bytes:
     return data
 
 
-def _is_torn(tail: bytes) -> bool:
+def _is_torn(tail: bytes, *, is_cut: bool) -> bool:
     """Whether a kill may have left this at the end of a file: not a frame that is whole but for its digest, or longer than any.
 
-    A lost machine leaves zeros.
+    Nor one of a file that isn't cut off, as it is as long as when it was closed. A lost machine leaves zeros.
     """
     frame_bytes = (
         HEADER_BYTES + int.from_bytes(tail[:4], "little") if len(tail) >= HEADER_BYTES else LARGEST_FRAME_BYTES
     )
-    return len(tail) < frame_bytes <= LARGEST_FRAME_BYTES or not tail.strip(b"\0")
+    return (is_cut and len(tail) < frame_bytes <= LARGEST_FRAME_BYTES) or not tail.strip(b"\0")
 
 
 def _framed(records: Sequence[bytes]) -> bytes:
@@ -482,10 +501,11 @@ def _names(folder: Path) -> list[str]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what was killed between making a file and showing it."""
-    for path in folder.glob(f"*{_SUFFIX}{_NEW}"):
+    """Remove what was killed between making a file and showing it, and the notes of segments that are gone."""
+    for path in (*folder.glob(f"*{_SUFFIX}{_NEW}"), *folder.glob(f"*{_SUFFIX}{_CLOSED}")):
         with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _ABANDONED_S:
+            is_gone = path.suffix == _NEW or not path.with_suffix("").exists()
+            if is_gone and time.time() - path.stat().st_mtime > _ABANDONED_S:
                 path.unlink()
 
 
