@@ -72,6 +72,9 @@ def test_a_prediction_whose_labels_cant_be_read_is_shown_and_that_is_said(shell:
         assert called.exit_code == 0
         assert "the segment is damaged at byte 8" in called.output
     assert "damaged at byte 8" in shell.call("feedback", "show", "fraud").output
+    done = shell.told("feedback", "compact", "--past-damage")
+    assert (done["rows"], done["kept_aside"], done["passed_bytes"]) == (0, [f"{path}.damaged"], len(data) - 8)
+    assert shell.told("predictions", "show", only)["gaps"] == []
 
 
 def test_a_file_and_a_dataset_give_their_labels_and_what_is_refused_is_told(shell: Shell, tmp_path: Path) -> None:

@@ -24,12 +24,15 @@ from mainspring.store import (
     SegmentRecord,
     SegmentWriter,
     expect_whole,
+    keep_aside,
     last_record,
+    list_kept_aside,
     list_segments,
     read_segment,
     read_segments,
     records_holding,
     remove_segment,
+    salvage_segment,
     segments,
 )
 from mainspring.store.frames import LARGEST_RECORD_BYTES
@@ -353,6 +356,34 @@ def test_a_segment_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     for past_damage in (False, True):
         with pytest.raises(StorageError, match="newer format"):
             list(read_segment(tmp_path, path.name, past_damage=past_damage))
+    with pytest.raises(StorageError, match="newer format"):
+        salvage_segment(tmp_path, path.name)
+
+
+def test_what_is_salvaged_is_whole_and_the_other_bytes_are_counted_and_kept(small_disk: Path) -> None:
+    folder = small_disk / "log"
+    writer = SegmentWriter(folder)
+    writer.append([b"first", b"second", b"third" * 10_000])
+    path = only_file(folder)
+    with pytest.raises(ConflictError, match="still being written"):
+        keep_aside(folder, path.name)
+    writer.close()
+    assert salvage_segment(folder, path.name) == ([b"first", b"second", b"third" * 10_000], 0)
+    harmed = path.read_bytes().replace(b"second", b"sec0nd") + b"torn"
+    path.write_bytes(harmed)
+    assert salvage_segment(folder, path.name) == ([b"first", b"third" * 10_000], 8 + len(b"second") + len(b"torn"))
+    fill(small_disk)
+    with pytest.raises(StorageError, match=f"{folder}.*full"):
+        keep_aside(folder, path.name)
+    assert list_kept_aside(folder) == []
+    (small_disk / "ballast").unlink()
+    kept = keep_aside(folder, path.name)
+    assert (keep_aside(folder, path.name), list_kept_aside(folder)) == (kept, [kept])
+    remove_segment(folder, path.name)
+    assert (kept.read_bytes(), list_segments(folder)) == (harmed, [])
+    for missing in (keep_aside, salvage_segment):
+        with pytest.raises(NotFoundError):
+            missing(folder, path.name)
 
 
 def test_what_is_there_is_verified_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

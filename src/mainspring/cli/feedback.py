@@ -10,7 +10,7 @@ import msgspec
 
 from mainspring.cli import text
 from mainspring.cli.app import Group, Invocation
-from mainspring.cli.compacted import show_compacted
+from mainspring.cli.compacted import past_damage_option, show_compacted
 from mainspring.cli.instants import found_instant
 from mainspring.foreign import read_foreign
 
@@ -100,12 +100,13 @@ def list_newest(invocation: Invocation, endpoint: str, limit: int) -> None:
 
 
 @feedback.command("compact")
+@past_damage_option
 @click.pass_obj
-def compact(invocation: Invocation) -> None:
+def compact(invocation: Invocation, past_damage: bool) -> None:
     """Turn the closed segments of labels of this machine into Parquet in the workspace's blob store."""
     from mainspring.serving.feedback import compact_feedback
 
-    show_compacted(invocation, compact_feedback(invocation.workspace), "labels")
+    show_compacted(invocation, compact_feedback(invocation.workspace, past_damage=past_damage), "labels")
 
 
 def _log_file(invocation: Invocation, endpoint: str, file: str, columns: dict[str, str]) -> Taken:

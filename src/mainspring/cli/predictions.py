@@ -9,7 +9,7 @@ import click
 
 from mainspring.cli import text
 from mainspring.cli.app import Group, Invocation
-from mainspring.cli.compacted import show_compacted
+from mainspring.cli.compacted import past_damage_option, show_compacted
 
 
 @click.group(cls=Group)
@@ -48,12 +48,13 @@ def show_one(invocation: Invocation, prediction: str) -> None:
 
 
 @predictions.command("compact")
+@past_damage_option
 @click.pass_obj
-def compact(invocation: Invocation) -> None:
+def compact(invocation: Invocation, past_damage: bool) -> None:
     """Turn the closed segments of this machine into Parquet in the workspace's blob store."""
     from mainspring.serving.predictions import compact_predictions
 
-    show_compacted(invocation, compact_predictions(invocation.workspace), "rows")
+    show_compacted(invocation, compact_predictions(invocation.workspace, past_damage=past_damage), "rows")
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

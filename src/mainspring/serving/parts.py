@@ -20,10 +20,12 @@ from mainspring.store import (
     Leases,
     Transaction,
     expect_whole,
+    keep_aside,
     list_segments,
     read_segment,
     records_holding,
     remove_segment,
+    salvage_segment,
 )
 from mainspring.store.own_work import at_own_work
 from mainspring.workspace import Workspace
@@ -50,11 +52,16 @@ PartKind = TypeVar("PartKind", bound=Part)
 
 
 class Compacted(msgspec.Struct, frozen=True):
-    """How many segments were compacted, the parts that they became, and the rows in these."""
+    """How many segments were compacted, the parts that they became, and the rows in these.
+
+    `kept_aside` are the files of those that were damaged, in which so many bytes were passed over.
+    """
 
     segments: int
     parts: int
     rows: int
+    kept_aside: tuple[str, ...] = ()
+    passed_bytes: int = 0
 
 
 class PartStore(Generic[PartKind]):
@@ -90,19 +97,22 @@ class PartStore(Generic[PartKind]):
 
 def compact_segments(
     folder: Path, store: PartStore[PartKind], parts_of: Callable[[Iterable[bytes], str], list[PartKind]],
-    workspace: Workspace,
+    workspace: Workspace, *, past_damage: bool = False,
 ) -> Compacted:  # fmt: skip
     """Compact the closed segments of a folder of this machine, one by one; those that are written to are left alone.
 
-    `parts_of` makes the parts of a segment's records, whose blobs are stored.
+    `parts_of` makes the parts of a segment's records, whose blobs are stored. With `past_damage` they are those of the whole
+    records of a damaged segment, too, whose bytes are all kept aside.
 
     Raises:
         ConflictError: another process of this machine compacts them.
-        StorageError: a segment is damaged, or the blob store can't be written; the other segments are compacted.
+        StorageError: a segment is damaged, or the blob store can't be written; the other segments are compacted. With
+            `past_damage` a damaged one is no error; one of a newer format is.
     """
     leases = Leases(workspace.database)
     lease = leases.claim(f"{folder.name}/{workspace.owner.split(':')[0]}/{folder}", workspace.owner, _LEASE_S)
-    segments = parts = rows = 0
+    segments = parts = rows = passed_bytes = 0
+    kept_aside: list[str] = []
     damaged: list[StorageError] = []
     try:
         for segment in list_segments(folder):
@@ -111,7 +121,10 @@ def compact_segments(
             if not store.is_compacted(segment.name):
                 leases.heartbeat(lease)
                 try:
-                    made = parts_of((each.record for each in read_segment(folder, segment.name)), segment.name)
+                    made, passed = _parts_of(parts_of, folder, segment.name, past_damage=past_damage)
+                    if passed:  # before the parts are there: once they are, whoever compacts removes the segment
+                        kept_aside.append(str(keep_aside(folder, segment.name)))
+                        passed_bytes += passed
                 except StorageError as error:  # it stays, and holds up no other
                     damaged.append(error)
                     continue
@@ -132,7 +145,20 @@ def compact_segments(
         leases.release(lease)
     if damaged:
         raise damaged[0]
-    return Compacted(segments, parts, rows)
+    return Compacted(segments, parts, rows, tuple(kept_aside), passed_bytes)
+
+
+def _parts_of(
+    parts_of: Callable[[Iterable[bytes], str], list[PartKind]], folder: Path, name: str, *, past_damage: bool
+) -> tuple[list[PartKind], int]:
+    """The parts of a segment's records, and how many damaged bytes were passed over."""
+    try:
+        return parts_of((each.record for each in read_segment(folder, name)), name), 0
+    except StorageError:
+        if not past_damage:
+            raise
+    whole = salvage_segment(folder, name)
+    return parts_of(whole.records, name), whole.passed_bytes
 
 
 @at_own_work()  # whoever asks notes what it looks for

@@ -9,16 +9,20 @@ from mainspring.store.database import BATCH, Database, Driver, Fences, Transacti
 from mainspring.store.keyvalue import KeyValue
 from mainspring.store.lease import Lease, Leases, process_owner
 from mainspring.store.segments import (
+    Salvaged,
     Segment,
     SegmentRecord,
     SegmentWriter,
     expect_whole,
+    keep_aside,
     last_record,
+    list_kept_aside,
     list_segments,
     read_segment,
     read_segments,
     records_holding,
     remove_segment,
+    salvage_segment,
 )
 from mainspring.store.urls import open_blobs, open_database, open_keyvalue
 
@@ -32,6 +36,7 @@ __all__ = [
     "KeyValue",
     "Lease",
     "Leases",
+    "Salvaged",
     "Segment",
     "SegmentRecord",
     "SegmentWriter",
@@ -40,8 +45,10 @@ __all__ = [
     "current_fences",
     "blob_digest",
     "expect_whole",
+    "keep_aside",
     "last_record",
     "records_holding",
+    "list_kept_aside",
     "list_segments",
     "open_blobs",
     "open_database",
@@ -50,4 +57,5 @@ __all__ = [
     "read_segment",
     "read_segments",
     "remove_segment",
+    "salvage_segment",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import struct
 import threading
 import time
@@ -31,6 +32,7 @@ from mainspring.store.space import naming_full_disk
 _MAGIC = b"MSSEG\0\0\1"  # its last byte is the format's number
 _SUFFIX = ".segment"
 _NEW = ".new"
+_DAMAGED = ".damaged"  # what was kept of a segment whose whole records were taken from it
 _CLOSED = ".closed"  # beside a segment that its writer closed: how many bytes it had then
 _NAME = re.compile(r"[a-z0-9_]{0,40}")
 _FILE = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}(-[a-z0-9_]+)?\.segment")
@@ -60,6 +62,13 @@ class SegmentRecord(NamedTuple):
     def end(self) -> int:
         """The offset behind it."""
         return self.offset + HEADER_BYTES + len(self.record)
+
+
+class Salvaged(NamedTuple):
+    """The whole records of a damaged segment, and how many bytes of it are no part of one."""
+
+    records: list[bytes]
+    passed_bytes: int
 
 
 class SegmentWriter:
@@ -220,6 +229,51 @@ def read_segment(folder: str | Path, name: str, *, past_damage: bool = False) ->
     """
     with _expecting(folder, name):
         yield from _records(Path(folder, name), 0, past_damage=past_damage)
+
+
+def salvage_segment(folder: str | Path, name: str) -> Salvaged:
+    """The whole records of a segment, whatever is damaged before or behind them.
+
+    Raises:
+        NotFoundError: there is none, or it was removed.
+        StorageError: it is of a newer format, or can't be read.
+    """
+    path = Path(folder, name)
+    with _expecting(folder, name), _opened(path) as handle:
+        size, head = os.fstat(handle).st_size, os.pread(handle, len(_MAGIC), 0)
+        is_damaged = _damaged_head(path, head) is not None
+        records: list[bytes] = []
+        with suppress(StorageError):  # which is told after the last one
+            for each in _records(path, 0, past_damage=True):
+                records.append(each.record)  # noqa: PERF401  # those before the error are kept
+    whole = sum(HEADER_BYTES + len(record) for record in records) + (0 if is_damaged else len(head))
+    return Salvaged(records, size - whole)
+
+
+def keep_aside(folder: str | Path, name: str) -> Path:
+    """Keep the bytes of a closed segment under a name that no reader looks for, also when it is removed; gives that name.
+
+    Raises:
+        ConflictError: its writer lives.
+        NotFoundError: there is none, or it was removed.
+        StorageError: the disk is full or the folder not writable.
+    """
+    path = Path(folder, name)
+    kept = path.with_name(path.name + _DAMAGED)
+    with _expecting(folder, name), _opened(path) as handle:
+        if _is_locked(handle):
+            raise ConflictError(f"The segment `{name}` in {folder} is still being written.")
+        if not kept.exists():  # else one that was killed then kept it
+            with _naming(Path(folder)):
+                with open(handle, "rb", closefd=False) as file, open(f"{kept}{_NEW}", "wb") as copy:
+                    shutil.copyfileobj(file, copy)
+                os.replace(f"{kept}{_NEW}", kept)
+    return kept
+
+
+def list_kept_aside(folder: str | Path) -> list[Path]:
+    """The files that `keep_aside` made."""
+    return sorted(Path(folder).glob(f"*{_SUFFIX}{_DAMAGED}"))
 
 
 def last_record(folder: str | Path, name: str, key: Callable[[bytes], str], most: str) -> bytes | None:

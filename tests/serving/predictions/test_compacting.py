@@ -18,7 +18,7 @@ from polars.testing import assert_frame_equal
 
 from mainspring.cli.main import cli
 from mainspring.clock import from_us
-from mainspring.errors import MainspringError, StorageError
+from mainspring.errors import MainspringError, NotFoundError, StorageError
 from mainspring.models import Field, Output, Signature, register
 from mainspring.serving import bind, get_endpoint, parts
 from mainspring.serving.predictions import (
@@ -28,6 +28,7 @@ from mainspring.serving.predictions import (
     Source,
     compact_predictions,
     find_prediction,
+    get_prediction,
     scan_predictions,
 )
 from mainspring.serving.predictions._store import gc_roots
@@ -324,6 +325,78 @@ def test_a_segment_that_is_damaged_holds_up_no_other(workspace: Workspace, befor
         with pytest.raises(StorageError, match=f"{path.name}: the segment is damaged"):
             compact_predictions()
     assert [each.name for each in list_segments(predictions_folder(workspace))] == [path.name]
+
+
+@pytest.mark.parametrize(("at", "harm"), [(0, grown), (4, flipped), (60, flipped), (8, flipped)])
+def test_past_damage_what_is_whole_is_compacted_and_every_byte_is_kept(
+    workspace: Workspace, at: int, harm: Callable[[bytes], bytes]
+) -> None:
+    registered()
+    folder = predictions_folder(workspace)
+    writer = PredictionLog(folder)
+    ids = [written(writer, 2) for _ in range(3)]
+    writer.close()
+    (segment,) = list_segments(folder)
+    path = folder / segment.name
+    record = [*read_segment(folder, segment.name)][1]
+    data = bytearray(path.read_bytes())
+    data[record.offset + at : record.offset + at + 4] = harm(bytes(data[record.offset + at : record.offset + at + 4]))
+    path.write_bytes(data)
+    with pytest.raises(StorageError, match=f"{path.name}: the segment is damaged at byte {record.offset}"):
+        compact_predictions()
+    done = compact_predictions(past_damage=True)
+    (kept,) = done.kept_aside
+    assert (done.segments, done.rows, done.passed_bytes) == (1, 4, record.end - record.offset)
+    assert Path(kept).read_bytes() == data
+    assert list_segments(folder) == []
+    assert [find_prediction(each) is not None for each in ids] == [True, False, True]
+    assert scan_predictions("one").collect()["id"].sort().to_list() == [*ids_from(ids[0], 2), *ids_from(ids[2], 2)]
+    with pytest.raises(NotFoundError, match=r"What of its writer was damaged is kept: .*\.segment\.damaged"):
+        get_prediction(ids[1])
+    again = compact_predictions(past_damage=True)
+    assert (again.segments, again.kept_aside, Path(kept).exists()) == (0, (), True)
+
+
+def test_a_compaction_past_damage_may_be_killed_at_any_instant(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered()
+    folder = predictions_folder(workspace)
+    writer = PredictionLog(folder)
+    ids = [written(writer, 1) for _ in range(2)]
+    writer.close()
+    (segment,) = list_segments(folder)
+    data = (folder / segment.name).read_bytes()[:-1] + b"\xff"
+    (folder / segment.name).write_bytes(data)
+
+    def killed(*_: Any) -> None:
+        raise MainspringError("killed")
+
+    for step in ("keep_aside", "remove_segment"):
+        with monkeypatch.context() as patch:
+            patch.setattr(parts, step, killed)
+            with pytest.raises(MainspringError, match="killed"):
+                compact_predictions(past_damage=True)
+    compact_predictions()
+    assert [find_prediction(each) is not None for each in ids] == [True, False]
+    assert (folder / f"{segment.name}.damaged").read_bytes() == data
+    assert list_segments(folder) == []
+
+
+def test_the_command_tells_what_it_passed_over(backend: Backend, tmp_path: Path, workspace: Workspace) -> None:
+    registered()
+    folder = predictions_folder(workspace)
+    writer = PredictionLog(folder)
+    written(writer, 1)
+    writer.close()
+    (segment,) = list_segments(folder)
+    (folder / segment.name).write_bytes(b"\xff" + (folder / segment.name).read_bytes()[1:])
+    where = ["-C", str(tmp_path), "--set", f"database={backend.database_url}", "--set", f"blobs={backend.blob_url}"]
+    refused = CliRunner().invoke(cli, [*where, "predictions", "compact"])
+    assert (refused.exit_code, "the segment is damaged at byte 0" in refused.stderr) == (1, True)
+    done = CliRunner().invoke(cli, [*where, "predictions", "compact", "--past-damage"])
+    told = f"8 bytes of damaged segments were passed over, which are kept:\n  {folder / segment.name}.damaged\n"
+    assert done.stdout == f"1 rows of 1 segments are 1 parts.\n{told}"
 
 
 def written(writer: PredictionLog, rows: int) -> str:

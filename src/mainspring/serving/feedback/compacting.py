@@ -18,12 +18,14 @@ from mainspring.serving.parts import Compacted, compact_segments, stored_frame
 from mainspring.workspace import Workspace, current_workspace
 
 
-def compact_feedback(workspace: Workspace | None = None) -> Compacted:
+def compact_feedback(workspace: Workspace | None = None, *, past_damage: bool = False) -> Compacted:
     """Compact the closed segments of this machine, one by one; those that are written to are left alone.
+
+    With `past_damage` also what is whole in a damaged one, all of whose bytes are kept in a file beside the segments.
 
     Raises:
         ConflictError: another process of this machine compacts them.
-        StorageError: a segment is damaged, or the blob store can't be written.
+        StorageError: a segment is damaged (without `past_damage`), or the blob store can't be written.
     """
     workspace = workspace or current_workspace()
 
@@ -32,7 +34,9 @@ def compact_feedback(workspace: Workspace | None = None) -> Compacted:
         own = groupby(records, attrgetter("endpoint"))
         return [part_of(list(labels), endpoint, segment, workspace) for endpoint, labels in own]
 
-    return compact_segments(feedback_folder(workspace), FeedbackParts(workspace.database), parts_of, workspace)
+    return compact_segments(
+        feedback_folder(workspace), FeedbackParts(workspace.database), parts_of, workspace, past_damage=past_damage
+    )
 
 
 def part_of(records: Sequence[Labels], endpoint: str, segment: str, workspace: Workspace) -> FeedbackPart:

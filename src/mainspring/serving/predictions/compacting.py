@@ -18,12 +18,14 @@ from mainspring.workspace import Workspace, current_workspace
 _AT_ONCE = 32  # so few that records are gone before the garbage collector looks at them: of 512, it takes half the time
 
 
-def compact_predictions(workspace: Workspace | None = None) -> Compacted:
+def compact_predictions(workspace: Workspace | None = None, *, past_damage: bool = False) -> Compacted:
     """Compact the closed segments of this machine, one by one; those that a server writes to are left alone.
+
+    With `past_damage` also what is whole in a damaged one, all of whose bytes are kept in a file beside the segments.
 
     Raises:
         ConflictError: another process of this machine compacts them.
-        StorageError: a segment is damaged, or the blob store can't be written.
+        StorageError: a segment is damaged (without `past_damage`), or the blob store can't be written.
     """
     workspace = workspace or current_workspace()
 
@@ -35,7 +37,9 @@ def compact_predictions(workspace: Workspace | None = None) -> Compacted:
                 gathered.setdefault(source, _Gathered()).add(list(own))
         return [each.stored(segment, workspace) for _, each in sorted(gathered.items())]
 
-    return compact_segments(predictions_folder(workspace), PredictionParts(workspace.database), parts_of, workspace)
+    return compact_segments(
+        predictions_folder(workspace), PredictionParts(workspace.database), parts_of, workspace, past_damage=past_damage
+    )
 
 
 _source = attrgetter("endpoint", "version", "runtime")

@@ -13,7 +13,7 @@ import msgspec
 import polars as pl
 
 from mainspring.clock import FIRST_US, LAST_US, from_us, to_us
-from mainspring.errors import NotFoundError, StorageError, counted
+from mainspring.errors import NotFoundError, StorageError, counted, listed
 from mainspring.ledger import note_search
 from mainspring.serving.parts import read_records, scan_part, uncompacted
 from mainspring.serving.predictions._store import PredictionParts
@@ -21,7 +21,7 @@ from mainspring.serving.predictions.frames import SCHEMA, frame_of, types_of
 from mainspring.serving.predictions.ids import id_at, time_of, writer_of
 from mainspring.serving.predictions.log import predictions_folder
 from mainspring.serving.predictions.record import LOADTEST, Head, Logged, decode
-from mainspring.store import last_record, list_segments, read_segment, records_holding
+from mainspring.store import last_record, list_kept_aside, list_segments, read_segment, records_holding
 from mainspring.workspace import Workspace, current_workspace
 
 _head = msgspec.msgpack.Decoder(Head).decode
@@ -65,6 +65,8 @@ def _looked(prediction_id: str, workspace: Workspace) -> str:
     segments = [each for each in list_segments(folder) if each.name.endswith(f"-{writer}.segment")]
     parts = PredictionParts(workspace.database).by(writer)
     where = f"{counted(len(segments), 'segment')} here and {counted(len(parts), 'compacted part')}"
+    aside = [str(each) for each in list_kept_aside(folder) if f"-{writer}.segment" in each.name]
+    lost = f" What of its writer was damaged is kept: {listed(aside)}." if aside else ""
     given_us = time_of(prediction_id)
     given = f"of {from_us(given_us):%Y-%m-%d %H:%M:%S} UTC, " if given_us <= LAST_US else ""
     if not segments and not parts:
@@ -74,7 +76,7 @@ def _looked(prediction_id: str, workspace: Workspace) -> str:
         )
     return (
         f"It is {given}and is not in what its writer `{writer}` left: {where}. "
-        "An endpoint that logs a share of its requests answers ids that are not in the log."
+        f"An endpoint that logs a share of its requests answers ids that are not in the log.{lost}"
     )
 
 
