@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,25 @@ def test_features_are_attributed_as_they_were_read(backend: Backend, released: R
     bars = [line for line in shown.splitlines() if "█" in line]
     assert bars[0].split()[0] == max(told.values, key=lambda name: abs(told.values[name]))
     assert f"to {told.answer:.6g}" in shown
+
+
+@pytest.mark.parametrize(("made", "answer"), [(linear, 7.0), (forest, {"0": 0.15, "1": 0.45, "2": 0.4})])
+def test_an_answer_that_is_another_than_the_logged_one_is_told_with_both(
+    workspace: Workspace, made: Callable[[pl.DataFrame], Any], answer: Any
+) -> None:
+    register(made(TABLE), "m", input_example=TABLE.head(5))
+    bind("e", "m@production", version="m/1")
+    record = TABLE.row(30, named=True)
+    assert [gap for gap in explain(asked("e", record), attribution=True).gaps if "was logged" in gap] == []
+    entry = Entry("r", "", 0.0, {name: [value] for name, value in record.items()}, 1)
+    prediction_log(workspace).write(Source(get_endpoint("e")), [(entry, [answer])])
+    found = explain(entry.first, attribution=True)
+    told = found.attribution
+    assert told is not None
+    logged = answer[told.output] if told.output else answer
+    (said,) = (gap for gap in found.gaps if "was logged" in gap)
+    assert f"that was logged is {logged!r}, and m/1 answers {told.answer!r} to the same row now" in said
+    assert explain(entry.first).gaps == tuple(gap for gap in found.gaps if gap != said)
 
 
 @pytest.mark.one_backend("nothing of a backend is asked")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +21,7 @@ from mainspring.serving.predictions.record import OUTSIDE, model_version_of
 from mainspring.workspace import Workspace, current_workspace
 
 _EVENTS_AT_ONCE = 1000
+_ANSWERS_RTOL, _ANSWERS_ATOL = 1e-4, 1e-6  # so far may an ONNX graph, or the same model among other rows, be off
 
 
 def explain(prediction_id: str, *, attribution: bool = False, workspace: Workspace | None = None) -> Explanation:
@@ -52,7 +54,7 @@ def explain(prediction_id: str, *, attribution: bool = False, workspace: Workspa
         *unread, *_gaps_of_log(row, binding),
         *_gaps_of_model(row, model, run is not None, origin, datasets, workspace), *unknown,
     ]  # fmt: skip
-    attributed, untold = _attributed(row, datasets, workspace) if attribution else (None, [])
+    attributed, untold = _attributed(row, str(model), datasets, workspace) if attribution else (None, [])
     gaps += untold
     return Explanation(
         id=row["id"], at=row["at"], prediction=row, labels=tuple(labels),
@@ -66,17 +68,29 @@ def explain(prediction_id: str, *, attribution: bool = False, workspace: Workspa
 
 
 def _attributed(
-    row: dict[str, Any], datasets: list[UsedDataset], workspace: Workspace
+    row: dict[str, Any], model: str, datasets: list[UsedDataset], workspace: Workspace
 ) -> tuple[Attribution | None, list[str]]:
-    """The attribution, or why there is none; an extra that isn't installed is an error, which is mended by installing it."""
+    """The attribution, and whether it is of another answer than was logged; or why there is none.
+
+    An extra that isn't installed is an error, which is mended by installing it.
+    """
     from mainspring.serving.explanation.attribution import attributed  # imports what a model runs with
 
     try:
-        return attributed(row, datasets, workspace), []
+        found = attributed(row, datasets, workspace)
     except MissingExtraError:
         raise
     except MainspringError as error:
         return None, [f"How much each input moved the answer can't be told: {error}"]
+    logged = row.get(f"output.{found.output}" if found.output else "output")
+    if isinstance(logged, int | float) and _is_same(logged, found.answer):
+        return found, []
+    again = f"The answer that was logged is {logged!r}, and {model} answers {found.answer!r} to the same row now"
+    return found, [f"{again}: how much each input moved the answer is told of the latter."]
+
+
+def _is_same(logged: float, answer: float) -> bool:
+    return math.isclose(logged, answer, rel_tol=_ANSWERS_RTOL, abs_tol=_ANSWERS_ATOL)
 
 
 def _binding(row: dict[str, Any], workspace: Workspace) -> Binding | None:
