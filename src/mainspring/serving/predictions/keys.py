@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _KIND = re.compile(r"(datetime|duration|time)(?:\[(?:([num]s)(?:,\s*)?)?([^\]]*)\])?")
-_UNITS = {"ms": timedelta(milliseconds=1), "us": timedelta(microseconds=1), "ns": timedelta(microseconds=1)}
+_COARSE = {"ms": timedelta(milliseconds=1)}  # units that Python's times are finer than
 _EXACT = 2**53  # below it, every whole number is a float
 NARROW = ("f16", "f32")
 """The types that hold other numbers than those that are given."""
@@ -45,13 +45,13 @@ def holding(dtype: str) -> Callable[[Any], Any] | None:
     found = _KIND.fullmatch(dtype)
     if found is None:
         return None
-    kind, unit, zone = found[1], _UNITS.get(found[2], _UNITS["us"]), found[3]
+    kind, unit, zone = found[1], _COARSE.get(found[2]), found[3]
     if kind == "datetime":
         return partial(_instant, unit=unit, zone=ZoneInfo(zone) if zone and zone != "None" else None)
     return partial(_span, unit=unit) if kind == "duration" else _time_of_day
 
 
-def _instant(value: Any, unit: timedelta, zone: ZoneInfo | None) -> Any:
+def _instant(value: Any, unit: timedelta | None, zone: ZoneInfo | None) -> Any:
     if isinstance(value, str):
         try:
             value = msgspec.convert(value, datetime)
@@ -63,17 +63,17 @@ def _instant(value: Any, unit: timedelta, zone: ZoneInfo | None) -> Any:
         known = (value if value.tzinfo else value.replace(tzinfo=zone or UTC)).astimezone(UTC)
     except OverflowError:  # before the year 1, or after 9999
         return value
-    cut = known - timedelta(microseconds=known.microsecond) % unit
+    cut = known if unit is None else known - timedelta(microseconds=known.microsecond) % unit
     return cut if zone else cut.replace(tzinfo=None)
 
 
-def _span(value: Any, unit: timedelta) -> Any:
+def _span(value: Any, unit: timedelta | None) -> Any:
     if isinstance(value, str):
         try:
             value = duration_of(value)
         except ValueError:
             return value
-    if not isinstance(value, timedelta):
+    if unit is None or not isinstance(value, timedelta):
         return value
     cut = abs(value) - abs(value) % unit
     return cut if value >= timedelta(0) else -cut
