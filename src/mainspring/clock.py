@@ -6,10 +6,13 @@ the API and integer microseconds since 1970 in the database.
 
 from __future__ import annotations
 
+import re
 import time
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+import msgspec
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
@@ -17,6 +20,7 @@ FIRST_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _US
 LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _US
 """The first and the last microsecond that a datetime can show: those of the years 1 and 9999."""
 SHOWN = "microseconds since 1970, in the years 1 to 9999"
+_WEEKS = re.compile(r"([+-]?)P(\d+(?:[.,]\d+)?)W", re.IGNORECASE | re.ASCII)
 
 
 class Clock(Protocol):
@@ -71,3 +75,22 @@ def to_us(at: datetime) -> int:
     if at.tzinfo is None:
         raise ValueError(f"the time `{at.isoformat()}` has no time zone; give an aware datetime, e.g. with tzinfo=UTC")
     return (at - _EPOCH) // _US
+
+
+def duration_of(text: str) -> timedelta:
+    """A duration as ISO 8601 spells it: weeks, or days and a time.
+
+    Raises:
+        ValueError: it is none, or has years or months, whose length can't be told.
+
+    >>> duration_of("P1W") == duration_of("P7D") == duration_of("PT168H")
+    True
+    """
+    weeks = _WEEKS.fullmatch(text)
+    if weeks:
+        sign, count = weeks.groups()
+        try:
+            return timedelta(weeks=float(f"{sign}{count.replace(',', '.')}"))
+        except OverflowError as error:
+            raise ValueError(f"the duration `{text}` is too long") from error
+    return msgspec.convert(text, timedelta, strict=True)

@@ -12,7 +12,6 @@ from mainspring.cli import text
 from mainspring.cli.app import Group, Invocation
 from mainspring.cli.compacted import past_damage_option, show_compacted
 from mainspring.cli.instants import found_instant
-from mainspring.foreign import read_foreign
 
 if TYPE_CHECKING:
     from mainspring.serving.feedback import Coverage, Taken
@@ -122,24 +121,15 @@ def _log_file(invocation: Invocation, endpoint: str, file: str, columns: dict[st
 def _log_one(invocation: Invocation, endpoint: str, told: dict[str, Any], label: str) -> Taken:
     from mainspring.serving import get_endpoint
     from mainspring.serving.feedback import LabelIntake
+    from mainspring.serving.feedback.checking import from_text
 
     intake = LabelIntake(get_endpoint(endpoint, invocation.workspace), invocation.workspace)
     check = intake.check
-    key = told["key"] and {name: _value(value, check.key_fields.get(name)) for name, value in told["key"].items()}
+    types = {name: field.dtype for name, field in check.key_fields.items()}
+    key = told["key"] and {name: from_text(value, types.get(name, "")) for name, value in told["key"].items()}
     record = {name: value for name, value in (told | {"key": key}).items() if value is not None}
-    record["label"] = _value(label, check.label)
+    record["label"] = from_text(label, check.label.dtype if check.label else "")
     return intake([(0, record)], "cli").expect_all()
-
-
-def _value(given: str, field: Any) -> Any:
-    """What is typed, as a value: a number, true or false where one is taken, or the text."""
-    if field is not None and field.dtype[0] not in "fiub":
-        return given
-    try:
-        value = read_foreign(given)
-    except ValueError:
-        return given
-    return value if isinstance(value, int | float | bool) else given
 
 
 def _pair(given: str, option: str) -> tuple[str, str]:

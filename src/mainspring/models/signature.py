@@ -11,7 +11,7 @@ import re
 import sys
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from uuid import UUID
 
 import msgspec
 
+from mainspring.clock import duration_of
 from mainspring.errors import article, close_names, counted, shorten
 from mainspring.foreign import read_foreign
 
@@ -28,12 +29,14 @@ INTEGERS = {f"{sign}{bits}": (bits, sign == "i") for sign in "iu" for bits in (8
 FLOATS = {"f16": 65504.0, "f32": (2 - 2**-23) * 2.0**127, "f64": sys.float_info.max}  # the largest of each
 _PARSED: dict[str, tuple[type, Callable[[str], Any]]] = {
     "uuid": (UUID, UUID), "bin": (bytes, lambda text: b64decode(text, validate=True)), "time": (time, time.fromisoformat),
-    "duration": (timedelta, lambda text: msgspec.convert(text, timedelta, strict=True)),
+    "duration": (timedelta, duration_of),
 }  # fmt: skip
 
 
 _LISTS = re.compile(r"(?:list\[(.+)\]|array\[(.+),\s*(\d+)\])", re.DOTALL)
 _DECIMAL = re.compile(r"decimal\[(\d+),\s*(\d+)\]")
+_WIDEST = {"ns": timedelta(microseconds=((1 << 63) - 1) // 1_000), "us": timedelta(microseconds=(1 << 63) - 1)}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ZONED = re.compile(r"\[(?![nmu]s\]|[nmu]s,\s*None\])")
 
 
@@ -158,21 +161,38 @@ class Field(msgspec.Struct, frozen=True):
 
     def _time(self, value: Any) -> tuple[Any, str]:
         kind = date if self.dtype == "date" else datetime
-        if type(value) is kind:
-            return value, ""
         try:
-            return kind.fromisoformat(value), ""
+            found = value if type(value) is kind else kind.fromisoformat(value)
         except (TypeError, ValueError):
             return None, self._wrong(value)
+        if not isinstance(found, datetime):
+            return found, ""
+        try:
+            known = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        except OverflowError:  # before the year 1, or after 9999, where only its zone has it
+            return found, ""
+        kept = known if _ZONED.search(self.dtype) else known.replace(tzinfo=None)
+        return kept, self._too_far(value, known - _EPOCH)
 
     def _parsed(self, value: Any) -> tuple[Any, str]:
         kind, parse = _PARSED[self.dtype.partition("[")[0]]
-        if isinstance(value, kind):
-            return value, ""
         try:
-            return parse(value), ""
+            found = value if isinstance(value, kind) else parse(value)
         except (TypeError, ValueError, AttributeError):
             return None, self._wrong(value)
+        if isinstance(found, timedelta):
+            return found, self._too_far(value, found)
+        if isinstance(found, time) and found.tzinfo is not None:
+            if found.utcoffset() != timedelta(0):
+                said = f"{shorten(value, 40)} has a zone, expected {self.expects} without one, or in UTC (`Z`)"
+                return None, said
+            found = found.replace(tzinfo=None)
+        return found, ""
+
+    def _too_far(self, value: Any, span: timedelta) -> str:
+        """What is wrong with an instant or a duration that integers of the type's unit can't count; nothing: an empty text."""
+        widest = _WIDEST.get(self.dtype.partition("[")[2][:2], timedelta.max)
+        return "" if abs(span) <= widest else f"{shorten(str(value), 40)} does not fit {self.dtype}"
 
     def _decimal(self, value: Any) -> tuple[Any, str]:
         if type(value) not in (Decimal, int, float, str):

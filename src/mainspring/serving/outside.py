@@ -168,10 +168,12 @@ def _columns(inputs: Any, key: Sequence[str]) -> tuple[Columns, int]:
     """Records, or a table, as columns; what a record lacks is null, and it lacks no column of the key."""
     if not isinstance(inputs, list | tuple):
         from mainspring.data import as_polars
+        from mainspring.serving.predictions.keys import plain_floats
 
         frame = as_polars(inputs, drop_index=True)
         _expect_key(key, frame.columns, "inputs")
-        return {name: frame[name].to_list() for name in frame.columns}, frame.height
+        plain = frame.with_columns(plain_floats(frame[name]) for name in key)
+        return {name: plain[name].to_list() for name in plain.columns}, plain.height
     names: dict[str, None] = {}
     for place, record in enumerate(inputs):
         if not isinstance(record, Mapping) or not all(isinstance(name, str) for name in record):

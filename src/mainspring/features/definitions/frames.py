@@ -14,8 +14,7 @@ from itertools import chain
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from mainspring.clock import duration_of
 from mainspring.data.tables.type_names import name_of_type, named_type
 from mainspring.errors import WrongTypeError
 from mainspring.features.history.instants import expect_values_shown
@@ -274,10 +273,7 @@ def _time_of_day(value: Any) -> time:
 
 def _span(value: Any) -> timedelta:
     if isinstance(value, str):
-        try:
-            return msgspec.convert(_exact(value), timedelta)
-        except msgspec.ValidationError as error:
-            raise ValueError(value) from error
+        return duration_of(_exact(value))
     if not isinstance(value, timedelta):
         raise TypeError(value)
     found: timedelta = _whole(value)

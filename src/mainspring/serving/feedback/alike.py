@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from mainspring.serving.feedback.frames import text_of
 from mainspring.serving.parts import read_records, scan_part, uncompacted
 from mainspring.serving.predictions._store import PredictionParts
 from mainspring.serving.predictions.frames import typed_column, types_of
 from mainspring.serving.predictions.ids import id_at
+from mainspring.serving.predictions.keys import NARROW, text_of
 from mainspring.serving.predictions.log import predictions_folder
 from mainspring.serving.predictions.record import LOADTEST, Head
 from mainspring.workspace import Workspace
@@ -32,7 +32,7 @@ class _Asked(Head, frozen=True, array_like=True):
 
 
 _INTEGER = re.compile(r"-?[0-9]{1,16}")
-_NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?|nan|-?inf|true|false", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?|nan|-?inf|true|false|.+T.+Z", re.IGNORECASE)
 _LEAST_BYTES = 3
 _decode = msgspec.msgpack.Decoder(_Asked).decode
 
@@ -46,12 +46,13 @@ def key_of(row: Mapping[str, Any], names: Sequence[str], types: Mapping[str, str
     return frame.select(text_of(name, frame.schema) for name in names).row(0, named=True)
 
 
-def forms_of(row: Mapping[str, Any], key: Mapping[str, str]) -> Sequence[bytes]:
+def forms_of(row: Mapping[str, Any], key: Mapping[str, str], types: Mapping[str, str]) -> Sequence[bytes]:
     """The forms that one value of a prediction's key may have in a record, one of which is in every record that has the key.
 
-    None at all if that can't be told, or if they are so short that most records hold them by chance.
+    None at all if that can't be told, or if they are so short that most records hold them by chance. `types` are those of the
+    version's inputs.
     """
-    found = [_forms(row.get(f"input.{name}"), text) for name, text in key.items()]
+    found = [_forms(row.get(f"input.{name}"), text) for name, text in key.items() if types.get(name) not in NARROW]
     return max(found, key=lambda forms: min(map(len, forms), default=0), default=())
 
 

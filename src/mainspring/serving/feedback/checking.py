@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from mainspring.errors import MainspringError, NotFoundError, close_names, listed, shorten
+from mainspring.foreign import read_foreign
 from mainspring.models import Field, Problem, Signature, expect_model, get_model_version
+from mainspring.models.signature import FLOATS, INTEGERS
 from mainspring.serving.endpoint import Endpoint
 from mainspring.serving.feedback.record import Labels, label_id, stored_key
 from mainspring.serving.predictions.record import storable
@@ -20,6 +22,9 @@ SKEW_US = 300_000_000
 """How far a clock may be ahead of this one: what is said to be known later than that is a mistake."""
 _LONGEST = 200  # characters of an id that is given
 _LONGEST_TEXT = 100_000
+_TRUTHS = {"true": True, "false": False}
+_WHOLE = re.compile(r"[-+]?[0-9]{1,40}")
+_FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?|[-+]?inf(inity)?", re.IGNORECASE)
 _PREDICTION = re.compile(r"[0-9a-f]{32}")
 _INSTANTS = "a time such as 2026-01-31T09:00:00Z"
 _NUMBER = "is a number, whose unit can't be told; expected a datetime, or " + _INSTANTS
@@ -120,7 +125,7 @@ class LabelCheck:
             return stored_key(value, field.dtype)
         if isinstance(value, list | dict) or (isinstance(value, str) and len(value) > _LONGEST_TEXT):
             raise _Refused(f"{path}{name}", f"{shorten(value, 40)} is not a plain value")
-        return storable(value)
+        return stored_key(value)
 
     def _value(self, record: Mapping[str, Any]) -> Any:
         if LABEL not in record:
@@ -136,6 +141,29 @@ class LabelCheck:
         if wrong:
             raise _Refused(LABEL, wrong)
         return storable(value)
+
+
+def from_text(text: str, dtype: str) -> Any:
+    """What stands in a file without types, or was typed, as a value of a type; a text that is none of it stays as it is.
+
+    Without a type it is a number, true or false as JSON writes these, or else the text.
+
+    >>> from_text("True", "bool"), from_text("7", "i64"), from_text("7", "f64"), from_text("7", "str"), from_text("007", "")
+    (True, 7, 7.0, '7', '007')
+    """
+    if dtype == "bool":
+        return _TRUTHS.get(text.lower(), text)
+    if dtype in INTEGERS:
+        return int(text) if _WHOLE.fullmatch(text) else text
+    if dtype in FLOATS:
+        return None if text.lower() == "nan" else float(text) if _FLOAT.fullmatch(text) else text
+    if dtype:
+        return text
+    try:
+        value = read_foreign(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, bool | int | float) else text
 
 
 def _instant(record: Mapping[str, Any], name: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Records of labels as a table: a row for each, `key.NAME` for its key, and `label`. Live or compacted it is the same."""
+"""Records of labels as a table: a row for each, `key.NAME` for its key as text, and `label`, live and compacted alike."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 
 from mainspring.serving.feedback.record import Labels
-from mainspring.serving.predictions.frames import AT, typed_column
+from mainspring.serving.predictions.frames import AT, plain_column
+from mainspring.serving.predictions.keys import key_texts, text_of
 
 SCHEMA: dict[str, Any] = {
     "id": pl.String, "prediction": pl.String, "event_at": AT, "known_at": AT, "logged_at": AT, "source": pl.String,
@@ -35,7 +36,7 @@ def frame_of(records: Sequence[Labels]) -> pl.DataFrame:
         columns["source"] += [record.source] * rows
     frame = pl.DataFrame({name: pl.Series(name, own, dtype=SCHEMA[name]) for name, own in columns.items()})
     return frame.with_columns(
-        *(typed_column(f"key.{name}", own) for name, own in keys.items()), typed_column(LABEL, values)
+        *(key_texts(f"key.{name}", own) for name, own in keys.items()), plain_column(LABEL, values)
     )
 
 
@@ -67,35 +68,3 @@ def united(frames: Sequence[pl.LazyFrame], key: Sequence[str]) -> pl.LazyFrame:
 
 
 _NONE = pl.lit(None, dtype=pl.String)
-
-
-def text_of(column: str, schema: pl.Schema) -> pl.Expr:
-    """The values of a column of a key as texts that are equal if they are: whole numbers are so also among floats.
-
-    Of a declared type they are those of what `stored_key` makes of a label's.
-    """
-    dtype, value = schema[column], pl.col(column)
-    if dtype.is_float():
-        is_whole = (value == value.round()) & (value.abs() < 2**53)
-        return (
-            pl.when(is_whole).then(value.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(value.cast(pl.String))
-        )
-    if isinstance(dtype, pl.Datetime):
-        return value.dt.timestamp("us").cast(pl.String)
-    if isinstance(dtype, pl.Duration):
-        return value.dt.total_microseconds().cast(pl.String)
-    if isinstance(dtype, pl.Time):
-        return _without_zeros(value.dt.to_string("%H:%M:%S%.6f"))
-    if isinstance(dtype, pl.Decimal):
-        text = value.cast(pl.String)
-        return pl.when(text.str.contains(".", literal=True)).then(_without_zeros(text)).otherwise(text)
-    if isinstance(dtype, pl.Binary):
-        return value.bin.encode("base64")
-    if dtype.is_nested():
-        return _NONE
-    return value.cast(pl.String)
-
-
-def _without_zeros(text: pl.Expr) -> pl.Expr:
-    """Texts of numbers with a point, without the zeros at their end."""
-    return text.str.strip_chars_end("0").str.strip_chars_end(".")

@@ -18,13 +18,15 @@ from mainspring.ledger import note_search
 from mainspring.serving.endpoint import Endpoint, named_endpoint
 from mainspring.serving.feedback._store import FeedbackParts
 from mainspring.serving.feedback.alike import alike, forms_of, key_of
-from mainspring.serving.feedback.frames import frame_of, text_of, united
+from mainspring.serving.feedback.frames import frame_of, united
 from mainspring.serving.feedback.intake import feedback_folder
 from mainspring.serving.feedback.matching import counting, distinct, pairs
 from mainspring.serving.feedback.record import Labels, decode
 from mainspring.serving.parts import read_records, scan_part, uncompacted
-from mainspring.serving.predictions import find_prediction, scan_predictions
+from mainspring.serving.predictions import find_prediction
+from mainspring.serving.predictions.finding import as_one, prediction_frames
 from mainspring.serving.predictions.frames import types_of
+from mainspring.serving.predictions.keys import text_of
 from mainspring.serving.predictions.record import LOADTEST
 from mainspring.workspace import Workspace, current_workspace
 
@@ -57,18 +59,27 @@ class _Join(NamedTuple):
     """Predictions of a span and beyond, and labels, as they were known at an instant."""
 
     endpoint: Endpoint
-    whole: pl.LazyFrame
+    frames: list[pl.LazyFrame]
     labels: pl.DataFrame
+
+    @property
+    def whole(self) -> pl.LazyFrame:
+        """The predictions as one frame."""
+        return as_one(self.frames)
 
     def keyed(self) -> pl.DataFrame:
         """The predictions as they are matched. What a shadow answered is apart: it was asked what another one was."""
-        schema = self.whole.collect_schema()
+        plain = "id", pl.col("at").to_physical(), _GROUP
+        told = [frame.select(*plain, *self._keys(frame.collect_schema())) for frame in self.frames or [self.whole]]
+        return pl.concat(told).collect()
+
+    def _keys(self, schema: pl.Schema) -> list[pl.Expr]:
+        """The texts of the key, of a frame by itself: another one may have a value in another type."""
         none = pl.lit(None, dtype=pl.String)
-        keys = [
+        return [
             (text_of(f"input.{name}", schema) if f"input.{name}" in schema else none).alias(f"key.{name}")
             for name in self.endpoint.labels.key
         ]
-        return self.whole.select("id", pl.col("at").to_physical(), _GROUP, *keys).collect()
 
     def pairs(self) -> pl.DataFrame:
         """Labels with their predictions, where they name these of any."""
@@ -152,9 +163,9 @@ def labels_of_row(row: dict[str, Any], workspace: Workspace) -> list[dict[str, A
     asked = pl.DataFrame()
     if labels["prediction"].null_count():
         reach_us = rule.before_us + rule.after_us
-        asked = alike(endpoint.name, key, forms_of(row, key), at_us - reach_us, at_us + reach_us + 1, workspace).select(
-            "id", "at", _GROUP, *(f"key.{name}" for name in key)
-        )
+        asked = alike(
+            endpoint.name, key, forms_of(row, key, types), at_us - reach_us, at_us + reach_us + 1, workspace
+        ).select("id", "at", _GROUP, *(f"key.{name}" for name in key))
     own = pairs(asked, labels, rule).filter(prediction=row["id"])
     chosen = counting(own, rule)["id"].implode()
     told = own.with_columns(pl.col(_INSTANTS).cast(_AT), counts=pl.col("id").is_in(chosen)).drop("prediction")
@@ -195,14 +206,14 @@ def _join(
     found = named_endpoint(endpoint, workspace)
     rule = found.labels
     reach_us = rule.before_us + rule.after_us if rule.key else 0
-    whole = scan_predictions(
+    frames = prediction_frames(
         endpoint, since and from_us(max(to_us(since) - reach_us, FIRST_US)),
         until and from_us(min(to_us(until) + reach_us, LAST_US)), workspace=workspace,
     )  # fmt: skip
     known_us = LAST_US if as_of is None else to_us(as_of)
     if as_of is not None:
-        whole = whole.filter(pl.col("at").to_physical() <= known_us)
-    return _Join(found, whole, _labels(found, known_us, workspace))
+        frames = [frame.filter(pl.col("at").to_physical() <= known_us) for frame in frames]
+    return _Join(found, frames, _labels(found, known_us, workspace))
 
 
 def _labels(endpoint: Endpoint, known_us: int, workspace: Workspace) -> pl.DataFrame:

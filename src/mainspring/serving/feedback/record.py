@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 from blake3 import blake3
 
+from mainspring.serving.predictions.keys import NARROW, held, rounded
 from mainspring.serving.predictions.record import storable
 from mainspring.store.frames import LARGEST_RECORD_BYTES
 
@@ -39,6 +39,7 @@ class Labels(msgspec.Struct, frozen=True, array_like=True):
 
 _encode = msgspec.msgpack.Encoder(enc_hook=str).encode
 decode = msgspec.msgpack.Decoder(Labels).decode
+_decode_value = msgspec.msgpack.Decoder().decode
 
 
 def label_id(endpoint: str, *told: Any) -> str:
@@ -47,17 +48,25 @@ def label_id(endpoint: str, *told: Any) -> str:
 
 
 def stored_key(value: Any, dtype: str = "") -> Any:
-    """A value of a key whose type is declared, as it is kept: equal ones alike, however a label spells them.
+    """A value of a key, as it is kept, of the type that is declared, if one is: equal ones alike, however a label spells them.
 
-    A time without a zone is of that of its type, or of UTC, as in a table; a duration is its microseconds; a decimal has no
-    zeros at its end.
+    It is the value that the type holds, as in the log of predictions; a duration is its microseconds; a decimal has no zeros
+    at its end.
 
-    >>> stored_key(timedelta(minutes=1)), stored_key(Decimal("12.30")), stored_key(time(8, 30))
-    (60000000, '12.3', '08:30:00')
+    >>> stored_key(timedelta(minutes=1), "duration[us]"), stored_key(Decimal("12.30"), "decimal[10, 2]")
+    (60000000, '12.3')
+    >>> stored_key(time(8, 30), "time"), stored_key(0.10000000149011612, "f32")
+    ('08:30:00', 0.1)
     """
-    if isinstance(value, datetime) and value.tzinfo is None:
-        zone = dtype.partition(", ")[2].rstrip("]")
-        return value.replace(tzinfo=ZoneInfo(zone) if zone else UTC).astimezone(UTC)
+    if dtype in NARROW:
+        return rounded(value, dtype)
+    return _logged(_spelt(held(value, dtype)) if dtype else value)
+
+
+def _spelt(value: Any) -> Any:
+    """A value of a declared type in the one form that stands for all that are equal to it."""
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
     if isinstance(value, timedelta):
         return value // timedelta(microseconds=1)
     if isinstance(value, time):
@@ -66,7 +75,13 @@ def stored_key(value: Any, dtype: str = "") -> Any:
         text = f"{value:f}"
         text = text.rstrip("0").rstrip(".") if "." in text else text
         return "0" if text == "-0" else text
-    return storable(value)
+    return value
+
+
+def _logged(value: Any) -> Any:
+    """A value as the log gives it again, also where it isn't written to it first."""
+    plain = storable(value)
+    return plain if isinstance(plain, str | int | float) else _decode_value(_encode(plain))
 
 
 def records_of(labels: Labels) -> list[bytes]:

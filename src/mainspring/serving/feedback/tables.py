@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from mainspring.data import as_polars
-from mainspring.data.tables.type_names import named_type
 from mainspring.errors import InvalidError, NotFoundError, close_names, listed
-from mainspring.serving.feedback.checking import FIELDS, KEY, LABEL, PREDICTION, LabelCheck
+from mainspring.serving.feedback.checking import FIELDS, KEY, LABEL, PREDICTION, LabelCheck, from_text
+from mainspring.serving.predictions.keys import plain_floats
 from mainspring.streams.wire import read_records
 
 SUFFIXES = (".csv", ".parquet", ".jsonl", ".ndjson", ".json")
@@ -33,6 +33,7 @@ def read_table(given: Any, check: LabelCheck, columns: Mapping[str, str]) -> Tab
     frame: pl.DataFrame = given.collect() if isinstance(given, pl.LazyFrame) else as_polars(given, drop_index=True)
     chosen = columns_of(frame.columns, check.key, columns)
     told = frame.select(pl.col(column).alias(field) for field, column in chosen.items())
+    told = told.with_columns(plain_floats(told[name]) for name in check.key if name in chosen)
     has_label = told[LABEL].is_not_null()
     if told[LABEL].dtype.is_float():
         has_label &= told[LABEL].is_not_nan()
@@ -70,27 +71,18 @@ def read_file(path: str | Path, check: LabelCheck, columns: Mapping[str, str]) -
 def _read_csv(path: Path, check: LabelCheck, columns: Mapping[str, str]) -> Table:
     names = pl.read_csv(path, n_rows=0, glob=False).columns
     chosen = columns_of(names, check.key, columns)
-    types = {name: field.dtype for name, field in check.key_fields.items()}
+    types = {name: check.key_fields[name].dtype if name in check.key_fields else "" for name in check.key}
     if check.label is not None:
         types[LABEL] = check.label.dtype
     is_text = {PREDICTION, "id", *types} & chosen.keys()
     texts = {chosen[name]: pl.String for name in is_text}
     frame = pl.read_csv(path, glob=False, infer_schema_length=None, schema_overrides=texts)
     read = frame.with_columns(
-        _typed(frame[chosen[name]], dtype)
+        pl.Series(chosen[name], [text and from_text(text, dtype) for text in frame[chosen[name]]], dtype=pl.Object)
         for name, dtype in types.items()
-        if name in chosen and dtype[0] in "fiub" and dtype != "bin"
+        if name in chosen
     )
     return read_table(read, check, columns)
-
-
-def _typed(texts: pl.Series, dtype: str) -> pl.Series:
-    """Texts as values of a type; those that aren't stay texts."""
-    values = texts.cast(named_type(dtype, texts.name), strict=False)
-    if values.null_count() == texts.null_count():
-        return values
-    mixed = [text if value is None else value for value, text in zip(values, texts, strict=True)]
-    return pl.Series(texts.name, mixed, dtype=pl.Object)
 
 
 def columns_of(names: list[str], key: tuple[str, ...], columns: Mapping[str, str]) -> dict[str, str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from mainspring.serving.parts import read_records, scan_part, uncompacted
 from mainspring.serving.predictions._store import PredictionParts
 from mainspring.serving.predictions.frames import SCHEMA, frame_of, types_of
 from mainspring.serving.predictions.ids import id_at, time_of, writer_of
+from mainspring.serving.predictions.keys import text_of
 from mainspring.serving.predictions.log import predictions_folder
 from mainspring.serving.predictions.record import LOADTEST, Head, Logged, decode
 from mainspring.store import last_record, list_kept_aside, list_segments, read_segment, records_holding
@@ -94,7 +95,13 @@ def scan_predictions(
     Raises:
         StorageError: the log can't be read.
     """
-    workspace = workspace or current_workspace()
+    return as_one(prediction_frames(endpoint, since, until, role=role, workspace=workspace or current_workspace()))
+
+
+def prediction_frames(
+    endpoint: str, since: datetime | None, until: datetime | None, *, role: str | None = None, workspace: Workspace
+) -> list[pl.LazyFrame]:  # fmt: skip
+    """What `scan_predictions` gives as one frame, in those that have each its own types; raises as it does."""
     since_us = FIRST_US if since is None else to_us(since)
     until_us = LAST_US if until is None else to_us(until)
     note_search(f"predictions of {endpoint}")
@@ -111,11 +118,32 @@ def scan_predictions(
         by_version.setdefault((record.version, record.runtime), []).append(record)
     frames = [scan_part(part, workspace) for part in parts]
     frames += [frame_of(own, types_of(*version, workspace)).lazy() for version, own in by_version.items()]
-    if not frames:
-        return pl.LazyFrame(schema=SCHEMA)
     at = pl.col("at").to_physical()
     is_asked = pl.col("role") != LOADTEST if role is None else pl.col("role") == role
-    return pl.concat(frames, how="diagonal_relaxed").filter(at >= since_us, at < until_us, is_asked)
+    return [frame.filter(at >= since_us, at < until_us, is_asked) for frame in frames]
+
+
+def as_one(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+    """Predictions of several frames as one. An input that is text in one of them is so in all, as if they were in one log."""
+    schemas = [frame.collect_schema() for frame in frames]
+    types: dict[str, set[Any]] = {}
+    for name, dtype in chain.from_iterable(schema.items() for schema in schemas):
+        types.setdefault(name, set()).add(dtype)
+    mixed = {name for name, found in types.items() if name.startswith("input.") and _is_mixed(found)}
+    if not frames:
+        return pl.LazyFrame(schema=SCHEMA)
+    told = [
+        frame.with_columns(text_of(name, schema).alias(name) for name in mixed & schema.keys())
+        for frame, schema in zip(frames, schemas, strict=True)
+    ]
+    return pl.concat(told, how="diagonal_relaxed")
+
+
+def _is_mixed(types: Collection[pl.DataType]) -> bool:
+    """Whether values of these types have none in common but text."""
+    is_plain = all(each.is_numeric() or isinstance(each, pl.Boolean | pl.String | pl.Datetime) for each in types)
+    kinds = {pl.Float64 if each.is_numeric() else type(each) for each in types}
+    return is_plain and len(kinds) > 1
 
 
 def _frames(prediction_id: str, workspace: Workspace) -> Iterator[pl.LazyFrame]:

@@ -1,25 +1,24 @@
 """Records of predictions as a table: a row for each, `input.NAME`, `feature.NAME`, `status.NAME`, `event_at.NAME`, `output`.
 
-The same records give the same table, live or compacted. Values that their declared type can't hold stay texts.
+The same records give the same table, live or compacted. Values that their declared type can't hold stay texts, and make texts
+of the others, by which labels join as before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any
-from zoneinfo import ZoneInfo
 
-import msgspec
 import polars as pl
 
 from mainspring.data.tables.type_names import named_type
 from mainspring.errors import NotFoundError, WrongTypeError
 from mainspring.models import ModelStore, expect_model
 from mainspring.serving.predictions.ids import ids_from
+from mainspring.serving.predictions.keys import holding, key_texts, texts_of
 from mainspring.serving.predictions.record import Logged, model_version_of
 from mainspring.workspace import Workspace
 
@@ -153,46 +152,74 @@ def _typed(name: str, values: list[Any], types: Mapping[str, str]) -> pl.Series:
     kind, _, own = name.partition(".")
     if kind == "event_at":
         return pl.Series(name, values, dtype=AT)
-    return typed_column(name, values, types.get(own, "") if kind in ("input", "feature") else "")
-
-
-def _instants(values: Sequence[Any], dtype: pl.DataType) -> Sequence[Any]:
-    """Values of a column of instants as such, all with or without a zone: one without is a text in the log, and of the zone."""
-    if not isinstance(dtype, pl.Datetime):
-        return values
-    zone = ZoneInfo(dtype.time_zone) if dtype.time_zone else None
-
-    def instant(value: Any) -> Any:
-        if isinstance(value, str):
-            try:
-                value = msgspec.convert(value, datetime)
-            except msgspec.ValidationError:
-                return value
-        if not isinstance(value, datetime):
-            return value
-        known = value if value.tzinfo else value.replace(tzinfo=zone or UTC)
-        return known.astimezone(UTC) if zone else known.astimezone(UTC).replace(tzinfo=None)
-
-    return [instant(value) for value in values]
+    return (
+        typed_column(name, values, types.get(own, "")) if kind in ("input", "feature") else plain_column(name, values)
+    )
 
 
 def typed_column(name: str, values: Sequence[Any], declared: str = "") -> pl.Series:
-    """Values of the declared type if it holds them all, else of the type that they have, or as texts."""
-    missing = values.count(None)
-    if "duration" in declared:  # which are ISO 8601 in the log, and Polars reads none
+    """Values of the declared type if it holds them all, else of the one that they have; if that is none, their texts as keys.
+
+    So a value stands for the same key whatever stands beside it.
+    """
+    if declared:
+        made = _declared(name, values, declared)
+        if made is not None:
+            return made
+        if not named_type(declared, name).is_nested():
+            return _told(name, values, _texts(name, values, declared))
+    made = plain_column(name, values)
+    if len(set(map(type, values)) - {type(None)}) > 1:
+        texts = key_texts(name, values)
+        if not texts_of(made).equals(texts):
+            return _told(name, values, texts)
+    return made
+
+
+def plain_column(name: str, values: Sequence[Any]) -> pl.Series:
+    """Values of the type that they have in common, or else as texts."""
+    made = _made(name, values, None)
+    return _told(name, values, pl.Series([None] * len(values), dtype=pl.String)) if made is None else made
+
+
+def _declared(name: str, values: Sequence[Any], declared: str) -> pl.Series | None:
+    """Values of a type; None if it doesn't hold them all."""
+    dtype = named_type("str" if declared == "uuid" else declared, name)
+    if dtype.is_nested() and "duration" in declared:  # which are ISO 8601 in the log, and Polars reads none
         from mainspring.features.definitions.frames import typed_frame
 
         try:
             return typed_frame({name: (declared, values)}).to_series()
         except WrongTypeError:
-            declared = ""
-    forms: list[tuple[Sequence[Any], Any]] = [(values, None)]
-    if declared:
-        dtype = named_type("str" if declared == "uuid" else declared, name)
-        forms = [(_instants(values, dtype), dtype), *forms]
-    for given, wanted in forms:
-        with suppress(pl.exceptions.PolarsError):  # values that have no type in common
-            made = pl.Series(name, given, dtype=wanted, strict=False)
-            if made.null_count() == missing:
-                return made
-    return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)
+            return None
+    hold = holding(declared)
+    made = _made(name, values if hold is None else [None if each is None else hold(each) for each in values], dtype)
+    return made if made is not None and made.dtype == dtype else None
+
+
+def _made(name: str, values: Sequence[Any], dtype: Any) -> pl.Series | None:
+    """A column that holds all of these values; None if there is none."""
+    with suppress(pl.exceptions.PolarsError):  # values that have no type in common
+        made = pl.Series(name, values, dtype=dtype, strict=False)
+        if made.null_count() == values.count(None):
+            return made
+    return None
+
+
+def _texts(name: str, values: Sequence[Any], declared: str) -> pl.Series:
+    """The texts of values as keys: those of the declared type where it holds them."""
+    made = _declared(name, values, declared)
+    if made is not None:
+        return texts_of(made)
+    if len(values) == 1:
+        return key_texts(name, values)
+    half = len(values) // 2
+    return pl.concat([_texts(name, some, declared) for some in (values[:half], values[half:])])
+
+
+def _told(name: str, values: Sequence[Any], texts: pl.Series) -> pl.Series:
+    """These texts, and where there is none, the values as Python tells them."""
+    told = [
+        str(value) if text is None and value is not None else text for value, text in zip(values, texts, strict=True)
+    ]
+    return pl.Series(name, told, dtype=pl.String)
