@@ -232,6 +232,17 @@ def test_what_can_not_be_streamed_is_refused(address: str, path: str, rows: list
 JSON, NEVER = "application/json", "nothing"
 
 
+def test_lines_of_accept_are_one_list(address: str) -> None:
+    link = http.client.HTTPConnection(urlsplit(address).netloc, timeout=20)
+    link.putrequest("POST", "/predict/teller")
+    body = b'[{"count": 1}]'
+    for name, value in (("Accept", LINES), ("Accept", f"{JSON};q=0.1"), ("Content-Length", str(len(body)))):
+        link.putheader(name, value)
+    link.endheaders(body)
+    assert link.getresponse().headers["Content-Type"] == LINES
+    link.close()
+
+
 @pytest.mark.parametrize(
     ("accept", "of_parts", "of_one_piece"),
     [

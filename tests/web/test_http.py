@@ -337,6 +337,24 @@ def test_a_client_that_leaves_with_requests_unanswered_leaves_no_word(caplog: py
     assert [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING] == []
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (b"Content-Type: text/plain\r\nContent-Type: application/json\r\n", 400),
+        (b"Content-Type: text/plain\r\nContent-Type: text/plain\r\n", 200),
+        (b"Authorization: Bearer a\r\nX-Other: a\r\nAuthorization: Bearer b\r\n", 400),
+        (b"Content-Encoding: gzip\r\nContent-Encoding: identity\r\n", 415),
+        (b"Accept: text/csv\r\nAccept: application/json\r\n", 200),
+    ],
+    ids=["two types", "one type twice", "two tokens", "two codings", "list"],
+)
+def test_lines_of_one_header_are_a_list_or_alike(place: Place, lines: bytes, expected: int) -> None:
+    answer = place.told(HEAD + lines + b"Connection: close\r\nContent-Length: 3\r\n\r\n[1]")
+    assert status(answer) == expected
+    if expected == 400:
+        assert b"has one value; this request gives it several" in answer
+
+
 def test_idle_connections_hold_up_nobody(place: Place) -> None:
     with ExitStack() as stack:
         for _ in range(300):

@@ -91,6 +91,7 @@ class ServingApp(WebApp):
         MODEL_READY: READS, INFER: _POST,
     }  # fmt: skip
     probes = WebApp.probes | {"/ping", "/v2/health/live", "/v2/health/ready"}
+    single = WebApp.single | {HEADER_LENGTH, ROLE, b"feature-time", b"x-model-version", b"x-route-key"}
 
     def __init__(
         self, workspace: Workspace, *endpoints: str, poll_s: float = 1.0, features_timeout_s: float = 5.0,

@@ -1,12 +1,35 @@
-"""Values of headers that are lists or have parameters (RFC 9110, section 5.6): quoted text may hold what separates others."""
+"""Headers that are repeated, are lists or have parameters (RFC 9110, section 5): quoted text may hold what separates others."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Container, Iterable
+
+from mainspring.web.request_error import RequestError
 
 _PARTS = {mark: re.compile(rf'(?:[^{mark}"]|"(?:\\.|[^"\\])*+"?)++', re.DOTALL) for mark in ",;"}
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _WEIGHT = re.compile(r"0(\.[0-9]*)?|1(\.0*)?")
+
+
+def fields_of(lines: Iterable[tuple[bytes, bytes]], single: Container[bytes]) -> dict[bytes, bytes]:
+    """Headers by name. Lines of the same name are one list (RFC 9110, section 5.3), but of those that have a `single` value.
+
+    >>> fields_of([(b"accept", b"text/csv"), (b"host", b"a"), (b"host", b"a"), (b"accept", b"*/*")], {b"host"})
+    {b'accept': b'text/csv, */*', b'host': b'a'}
+
+    Raises:
+        RequestError: 400, what has a single value is given several.
+    """
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in lines:
+        values = found.setdefault(name, [])
+        if name not in single or not values:
+            values.append(value)
+        elif values != [value]:
+            said = f"The header `{name.decode('latin-1')}` has one value; this request gives it several."
+            raise RequestError(400, said)
+    return {name: b", ".join(values) for name, values in found.items()}
 
 
 def members_of(value: str) -> list[str]:
