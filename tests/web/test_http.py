@@ -11,16 +11,19 @@ import struct
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, closing, suppress
+from itertools import pairwise
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.server import ServerState
 
 from mainspring.web import Answer, Request
-from mainspring.web.http import Exchange
+from mainspring.web.http import MOST_HEAD_BYTES, Connection, Exchange
 from mainspring.web.server import serve_aside
 from tests.web.test_app import Echo
 
@@ -473,3 +476,63 @@ def test_of_an_answer_that_fails_before_its_body_the_failure_alone_is_told() -> 
     assert (failure, is_closed, is_complete) == (None, True, True)
     assert written.startswith(b"HTTP/1.1 500 ")
     assert written.count(b"HTTP/1.1") == 1
+
+
+class Line(Wire):
+    """The transport of a connection that somebody writes to by hand."""
+
+    def get_extra_info(self, name: str) -> None:
+        return None
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def pause_reading(self) -> None:
+        pass
+
+    resume_reading = pause_reading
+
+
+async def told_to(*packets: bytes) -> bytes:
+    """What is answered to these packets."""
+    line = Line()
+    connection = Connection(uvicorn.Config(Echo(), log_config=None), ServerState(), {})
+    connection.connection_made(line)  # type: ignore[arg-type]  # as much of a transport as is used
+    for packet in packets:
+        if not line.is_closed:
+            connection.data_received(packet)
+    while connection.is_answering():
+        await asyncio.sleep(0)
+    return line.written
+
+
+BEFORE = {
+    "nothing": b"",
+    "a body": HEAD + b"Content-Length: 6\r\n\r\n[\r\n\r\n]",
+    "chunks": HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\n[1]\r\n0\r\nX-Behind: a\r\n\r\n",
+    "no body": b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "an offer": HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\n[1]",
+}
+PADDED = {
+    "value": lambda length: b"X: " + b"a" * (length - 5) + b"\r\n",
+    "spaces": lambda length: b"X:" + b" " * (length - 5) + b"a\r\n",
+    "many": lambda length: b"X:\r\n" * (length // 4 - 1) + b"X:" + b"a" * (length % 4) + b"\r\n",
+}
+
+
+@given(
+    before=st.sampled_from(sorted(BEFORE)),
+    padded=st.sampled_from(sorted(PADDED)),
+    beyond=st.integers(-3, 3),
+    cuts=st.lists(st.integers(-9, 9) | st.integers(0, 70_000), max_size=4),
+)
+def test_a_head_is_too_long_wherever_its_packets_are_cut(
+    before: str, padded: str, beyond: int, cuts: list[int]
+) -> None:
+    first, line, end = BEFORE[before], b"POST /echo/a HTTP/1.1\r\n", b"Host:localhost\r\nContent-Length:3\r\n\r\n"
+    head = line + PADDED[padded](MOST_HEAD_BYTES + beyond - len(line + end)) + end
+    assert len(head) == MOST_HEAD_BYTES + beyond
+    sent = first + head + b"[1]"
+    at = sorted({0, len(sent), *(min(max(len(first) + cut, 0), len(sent)) for cut in cuts)})
+    packets = [sent[begin:ending] for begin, ending in pairwise(at)]
+    assert status(replies(asyncio.run(told_to(*packets)))[-1]) == (200 if beyond <= 0 else 431)
