@@ -9,6 +9,7 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, closing, suppress
 from itertools import pairwise
@@ -24,7 +25,7 @@ from uvicorn.server import ServerState
 
 from mainspring.web import Answer, Request
 from mainspring.web.http import MOST_HEAD_BYTES, Connection, Exchange
-from mainspring.web.server import serve_aside
+from mainspring.web.server import Aside, serve_aside
 from tests.web.test_app import Echo
 
 HEAD = b"POST /echo/a HTTP/1.1\r\nHost: localhost\r\n"
@@ -138,14 +139,9 @@ def test_a_body_that_does_not_come_in_time_is_a_408(place: Place) -> None:
     ids=["endless", "long", "many", "path"],
 )
 def test_a_head_that_is_too_large_is_a_431(place: Place, flood: bytes) -> None:
-    with place.connect() as link:
-        try:
-            link.sendall(flood)
-            answer = rest(link)
-        except (ConnectionResetError, BrokenPipeError):  # it was closed before all was sent
-            answer = b""
-    assert answer == b"" or status(answer) == 431
-    assert answer == b"" or "longer than 65,536 bytes" in refusal(answer)["error"]
+    answer = place.told(flood)
+    assert status(answer) == 431
+    assert "longer than 65,536 bytes" in refusal(answer)["error"]
     assert is_well(place)
 
 
@@ -413,6 +409,52 @@ def test_a_connection_that_is_silent_after_its_answer_is_closed(monkeypatch: pyt
     assert b"connection: close" not in answer
 
 
+MUCH = b"a" * (8 << 20)
+TOO_LARGE = HEAD + b"Content-Length: 20000000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begun", "refused"),
+    [
+        (TOO_LARGE, 413), (HEAD + b"Transfer-Encoding: chunked\r\n\r\nffffff9\r\n" + MUCH * 2, 413), (LONG, 431),
+        (b"BAD\r\n\r\n", 400), (HOSTLESS, 400),
+    ],
+    ids=["announced", "chunks", "head", "method", "no host"],
+)  # fmt: skip
+def test_a_client_that_sends_on_though_it_is_refused_gets_the_answer(place: Place, begun: bytes, refused: int) -> None:
+    with place.connect() as link:
+        link.sendall(begun)
+        threading.Event().wait(0.05)  # by then it is refused
+        link.sendall(MUCH)
+        assert status(rest(link)) == refused
+        link.sendall(MUCH)  # though it was told of the end
+
+
+def test_a_client_that_sends_without_end_is_heard_for_a_while(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, most, part in ((60.0, 1 << 20, MUCH), (0.1, 1 << 40, b"a")):
+        monkeypatch.setattr("mainspring.web.http._PARTING_S", limit)
+        monkeypatch.setattr("mainspring.web.http._MOST_PARTING_BYTES", most)
+        with place.connect() as link:
+            link.sendall(TOO_LARGE)
+            assert status(rest(link)) == 413
+            with suppress(ConnectionError):
+                for _ in range(500):
+                    link.sendall(part)
+                    threading.Event().wait(0.01)
+                raise AssertionError("it was heard without end")
+
+
+def test_a_server_that_stops_hears_nobody_out() -> None:
+    server = Aside(Echo())
+    url = urlsplit(server.address)
+    with Place(url.hostname or "", url.port or 0).connect() as link:
+        link.sendall(TOO_LARGE)
+        assert status(rest(link)) == 413
+        began = time.monotonic()
+        server.close()
+        assert time.monotonic() - began < 1
+
+
 class Wire:
     """A transport, a gate of writes and a log, which keep what comes."""
 
@@ -490,7 +532,7 @@ class Line(Wire):
     def pause_reading(self) -> None:
         pass
 
-    resume_reading = pause_reading
+    resume_reading = write_eof = pause_reading
 
 
 async def told_to(*packets: bytes) -> bytes:

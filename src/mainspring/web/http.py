@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from asyncio import Transport
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -19,6 +20,9 @@ from mainspring.web.request_error import RequestError
 
 MOST_HEAD_BYTES = 1 << 16
 """Of the first line and the headers of a request."""
+_PARTING_S = 2.0
+"""How long a client is heard that was answered before it had sent all: a body of the size that is refused takes most less."""
+_MOST_PARTING_BYTES = 1 << 26  # four bodies of the size that is taken; reading them away takes some 20 ms
 _BLANK_LINE = b"\r\n\r\n"  # nothing else ends a head, or a body in chunks
 _BINDING = (b"\nconnection:", b"\ntransfer-encoding:")  # what says more of a connection than one answer
 _LENGTH = b"content-length"
@@ -76,12 +80,29 @@ def _has_length(head: dict[str, Any]) -> bool:
     return any(name == _LENGTH for name, _ in head["headers"])
 
 
+class _Way:
+    """A transport that leaves it to `close` how it is closed; from then on it is closing."""
+
+    def __init__(self, transport: Transport, close: Callable[[], None]) -> None:
+        self._transport, self.close = transport, close
+        self.write = transport.write
+        self.is_parting = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        return self.is_parting or self._transport.is_closing()
+
+
 class Connection(HttpToolsProtocol):
     """A connection. A request's line and headers that are too long are a 431, and that don't come in time a 408.
 
     Fields behind a body are passed over: they are not to be taken for headers (RFC 9110, section 6.5.1).
     What is no HTTP, names no host or ends in its midst is a 400. All of these are said in JSON, as by the application, and
     behind the answers to what was asked before; nothing more is read until then, and the connection is closed.
+    A client that may still be sending then gets the answer with its end, and is heard for a while: closing what holds unread
+    bytes would take the answer from it (RFC 9112, section 9.6).
     Offers of another protocol are not taken (RFC 9110, section 7.8): the request is answered as one without.
     """
 
@@ -96,14 +117,23 @@ class Connection(HttpToolsProtocol):
         self._dry = 0  # bytes that came since the last ones of a body
         self._has_body = False  # whether the last piece held some
         self._since: float | None = None
+        self._is_half = False  # the client has closed its half
+        self._is_stopping = False
+        self._parted_at, self._heard = 0.0, 0
         self._last: bytes | None = None  # what is written when all that was asked is answered, if that is the end
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn itself does
-        super().connection_made(transport)
+        self._link, self._way = transport, _Way(transport, self._part)
+        super().connection_made(self._way)  # type: ignore[arg-type]  # it has all that a transport has
         self._since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came in pieces that end where a head or a body does: their lengths don't hang on the packets."""
+        if self.is_parting:
+            self._heard += len(data)
+            if self._heard > _MOST_PARTING_BYTES:
+                self._link.close()
+            return
         start = 0
         while start < len(data) and self._last is None:
             end = self._piece_end(data, start)
@@ -146,6 +176,9 @@ class Connection(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's signature; uvicorn's own answers nothing
         """Keep a connection that its client has closed for writing until all that it asked for as a whole is answered."""
+        self._is_half = True
+        if self.is_parting:
+            return False
         if self._is_cut():
             self._refuse(RequestError(400, "The request ended before all of it had come."))
         else:
@@ -190,7 +223,12 @@ class Connection(HttpToolsProtocol):
             self._since = self.loop.time()  # instead of uvicorn's timer
 
     def end_if_overdue(self, head_s: float, silence_s: float) -> None:
-        """Close a connection whose request doesn't come: it began over `head_s` ago, or nothing came for `silence_s`."""
+        """Close a connection whose request doesn't come: it began over `head_s` ago, or nothing came for `silence_s`.
+
+        One whose client was answered before it had sent all is closed, too, when that is long enough ago.
+        """
+        if self.is_parting and self.loop.time() > self._parted_at + _PARTING_S:
+            self._link.close()
         if self._since is None or self.is_answering() or self.transport.is_closing():
             return
         waited = self.loop.time() - self._since
@@ -198,6 +236,19 @@ class Connection(HttpToolsProtocol):
             self._refuse(RequestError(408, f"The request's line and headers did not arrive within {head_s:g} s."))
         elif waited > silence_s:
             self.transport.close()
+
+    def shutdown(self) -> None:
+        """Close at once unless a request is being answered; a server that stops hears nobody out."""
+        self._is_stopping = True
+        if self.is_parting:
+            self._link.close()
+        else:
+            super().shutdown()
+
+    @property
+    def is_parting(self) -> bool:
+        """Whether all is answered, and the client is heard out."""
+        return self._way.is_parting
 
     def is_answering(self) -> bool:
         """Whether a request that was begun has no answer yet."""
@@ -241,6 +292,17 @@ class Connection(HttpToolsProtocol):
         self.cycle.keep_alive = self.cycle.keep_alive and last != b""
         self.flow.resume_reading()  # which uvicorn does behind each answer: now it has nothing left to resume
         self.transport.pause_reading()
+
+    def _part(self) -> None:
+        """Close, or if the client may still be sending, end what it is sent and read on."""
+        is_sent = self._is_head and not self._fed and not self.pipeline and self._last is None
+        if self._is_half or self._is_stopping or is_sent or self._link.is_closing():
+            self._link.close()
+        elif not self.is_parting:
+            self._way.is_parting, self._parted_at = True, self.loop.time()
+            self._link.write_eof()
+            self.flow.resume_reading()
+            self._link.resume_reading()  # `_end` stops it by itself
 
     def _parse(self, piece: bytes) -> None:
         try:
