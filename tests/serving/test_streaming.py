@@ -65,6 +65,8 @@ class Teller(BaseEstimator):
                 if made == 1 and count == -5: GO.wait(20)
                 if made == 1 and count <= -20: raise RAISED[-20 - count](f"bad {chr(0)} {TORN} thing")
                 if made == 1 and count == -10: yield TORN
+                if made == 1 and count == -12: yield 10**30
+                if made == 1 and count == -13: yield {"a": [-10**30]}
                 if made == 1 and count == -11: yield {"a": [TORN]}
                 made += 1
                 Path(self.folder, "made").write_text(str(made))
@@ -290,7 +292,7 @@ def test_what_goes_wrong_is_the_last_event_and_is_not_logged(
     assert last["error"]["id"] == answer.headers["X-Request-Id"]
 
 
-FAILS = [-10, -11, *range(-29, -19)]
+FAILS = [*range(-13, -9), *range(-29, -19)]
 """Parts that have no form, and what a model may raise that is more than an error, or whose text has none."""
 
 
