@@ -47,6 +47,7 @@ from mainspring.serving.protocols.paths import (
     place_of,
 )
 from mainspring.serving.protocols.records import read_records, write_records
+from mainspring.serving.staying import Staying
 from mainspring.serving.streaming import KINDS, Form, StreamedAnswer, Streams, forms_of
 from mainspring.streams.wire import time_us
 from mainspring.web.app import JSON, MOST_ENTITIES, READS, Answer, Request, WebApp, encode
@@ -108,6 +109,7 @@ class ServingApp(WebApp):
         super().__init__(Metrics({"endpoint": endpoints[0]} if len(endpoints) == 1 else {}, _PREDICTIONS), **limits)
         self._endpoints = EndpointStore(workspace.database)
         self._poll_s = poll_s
+        self._staying = {name: Staying(poll_s) for name in endpoints}
         self._first = endpoints[0]
         self._retired: list[Live] = []
         self._closing: set[asyncio.Task[None]] = set()
@@ -348,20 +350,36 @@ class ServingApp(WebApp):
                 loads = {each: load for each, load in loads.items() if not load.done()}
                 if name in loads or len(loads) == _LOADERS:
                     continue
-                if await asyncio.to_thread(self._tried, name, self._moved):
+                if await asyncio.to_thread(self._is_due, name):
                     thread = OwnThread("models")  # the server's end waits for none
-                    loads[name] = thread.submit(copy_context().run, self._tried, name, self.follow)
+                    loads[name] = thread.submit(copy_context().run, self._try, name)
                     thread.end()
 
-    def _tried(self, name: str, look: Callable[[str], Any]) -> Any:
-        """What this gives for an endpoint; what keeps it from where it moved to is said."""
+    def _is_due(self, name: str) -> bool:
+        """Whether what an endpoint moved to is to be loaded now."""
+        staying = self._staying[name]
         try:
-            return look(name)
+            row = self._moved(name)
+        except BaseException as error:  # noqa: BLE001  # what answers now goes on answering, whatever keeps it from being read
+            if staying.is_unread(said := _reason(error)):
+                self._say_why(name, said)
+            return False
+        return (
+            staying.is_due(self.live[name].endpoint.generation if row is None else row.generation) and row is not None
+        )
+
+    def _try(self, name: str) -> None:
+        """Load what an endpoint moved to; what keeps it from there is said, and it is tried again later."""
+        staying = self._staying[name]
+        try:
+            self.follow(name)
         except BaseException as error:  # noqa: BLE001  # what answers now goes on answering, whatever the next one raises
-            said = redact(said_by(error)) or type(error).__name__
-            if not self._is_settled:  # what it reads may be closed by then
-                _log.warning("%s stays on %s: %s", name, self.live[name].name, said)
-        return None
+            if staying.failed(said := _reason(error)):
+                self._say_why(name, f"{said.rstrip('.')}. It is tried again in {staying.pause_s:g} s.")
+
+    def _say_why(self, name: str, said: str) -> None:
+        if not self._is_settled:  # what it reads may be closed by then
+            _log.warning("%s stays on %s: %s", name, self.live[name].name, said)
 
     def _moved(self, name: str) -> Endpoint | None:
         """The endpoint, if it serves something else than what answers."""
@@ -389,6 +407,10 @@ class ServingApp(WebApp):
                 self._retired.append(before)  # requests that began with it end with it, and then it is closed
                 return
         made.close()
+
+
+def _reason(error: BaseException) -> str:
+    return redact(said_by(error)) or type(error).__name__
 
 
 def _form_for(live: Live, request: Request) -> Form | None:
