@@ -52,6 +52,7 @@ from mainspring.serving.streaming import KINDS, Form, StreamedAnswer, Streams, f
 from mainspring.streams.wire import time_us
 from mainspring.web.app import JSON, MOST_ENTITIES, READS, Answer, Request, WebApp, encode
 from mainspring.web.metrics import Counted, Metrics
+from mainspring.web.parameters import prefers_page
 from mainspring.web.request_error import RequestError
 from mainspring.workspace import Workspace
 
@@ -233,7 +234,7 @@ class ServingApp(WebApp):
         if route == "/openapi.json":
             return Answer(encode(document([*self.live.values()], with_token=self.has_token, version=_version())))
         told = [describe(live, with_token=self.has_token) for live in self.live.values()]
-        if route == "/docs" or b"text/html" in request.headers.get(b"accept", b""):
+        if route == "/docs" or prefers_page(request.headers.get(b"accept", b"")):
             return Answer(page_of(told).encode(), _HTML)
         return Answer(encode(told[0] | ({"endpoints": told} if len(told) > 1 else {})))
 

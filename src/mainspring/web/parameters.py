@@ -9,6 +9,8 @@ from mainspring.web.request_error import RequestError
 
 _PARTS = {mark: re.compile(rf'(?:[^{mark}"]|"(?:\\.|[^"\\])*+"?)++', re.DOTALL) for mark in ",;"}
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_TOKEN = r"[!#$%&'+.^_`|~0-9a-z-]+"  # without an asterisk, which stands for any
+_MEDIA_RANGE = re.compile(rf"\*/\*|{_TOKEN}/(?:\*|{_TOKEN})")
 _WEIGHT = re.compile(r"0(\.[0-9]*)?|1(\.0*)?")
 
 
@@ -57,14 +59,16 @@ def ranked(accept: bytes, offered: tuple[str, ...]) -> tuple[str, ...]:
     """Which of the media types that are offered an `Accept` takes (RFC 9110, section 12.5.1), the best first.
 
     Of two that weigh the same the one that is named comes before one that `*` stands for, then what is named first, and then
-    what is offered first. What is no media type is passed over, and so is any parameter but the weight. If nothing is left,
-    all are taken.
+    what is offered first. What is no media type, such as `*/json`, is passed over, and so is any parameter but the weight. If
+    nothing is left, all are taken.
 
     >>> ranked(b"text/html;q=0.5, application/*", ("application/json", "text/html", "text/csv"))
     ('application/json', 'text/html')
     """
     asked = [_range(each) for each in members_of(accept.decode("latin-1"))]
-    ranges = [(kind, weight, place) for place, (kind, weight) in enumerate(asked) if "/" in kind] or [("*/*", 1.0, 0)]
+    ranges = [(kind, weight, place) for place, (kind, weight) in enumerate(asked) if _MEDIA_RANGE.fullmatch(kind)] or [
+        ("*/*", 1.0, 0)
+    ]
     found: list[tuple[float, int, int, str]] = []
     for kind in offered:
         closest = (kind, f"{kind.partition('/')[0]}/*", "*/*")
@@ -73,6 +77,15 @@ def ranked(accept: bytes, offered: tuple[str, ...]) -> tuple[str, ...]:
             breadth, weight, place = min(taken)
             found.append((weight, breadth, place, kind))
     return tuple(kind for weight, *_, kind in sorted(found, key=lambda each: each[:3]) if weight)
+
+
+def prefers_page(accept: bytes) -> bool:
+    """Whether an `Accept` takes a page rather than JSON, as that of a browser does.
+
+    >>> prefers_page(b"text/html, */*;q=0.8"), prefers_page(b"text/html;q=0.5, application/json"), prefers_page(b"*/*")
+    (True, False, False)
+    """
+    return ranked(accept, ("application/json", "text/html"))[:1] == ("text/html",)
 
 
 def _range(member: str) -> tuple[str, float]:
