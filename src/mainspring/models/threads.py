@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from ctypes import PyDLL
 from functools import cache
 from typing import Any, TypeVar
 
@@ -24,11 +25,12 @@ _T = TypeVar("_T")
 class OpenMP:
     """A loaded runtime of OpenMP. With `nests` the nesting of parallel regions is limited, too."""
 
-    def __init__(self, controller: Any, *, nests: bool) -> None:
-        self._threads, self._set_threads = controller.get_num_threads, controller.set_num_threads
-        self._set_levels = controller.dynlib.omp_set_max_active_levels if nests else None
+    def __init__(self, path: str, *, nests: bool) -> None:
+        library = PyDLL(path)  # its calls take less than to let another thread of Python in meanwhile would
+        self._threads, self._set_threads = library.omp_get_max_threads, library.omp_set_num_threads
+        self._set_levels = library.omp_set_max_active_levels if nests else None
         # Read once: in old runtimes it is one number for all threads, of which another may hold it at 0 just then.
-        self._levels = controller.dynlib.omp_get_max_active_levels() if nests else 0
+        self._levels = library.omp_get_max_active_levels() if nests else 0
 
     def hold(self) -> int:
         """Have the calling thread take one thread, and give how many it took."""
@@ -68,4 +70,4 @@ def _loaded(libraries: tuple[str, ...]) -> Sequence[OpenMP]:
     except ImportError:
         return ()
     controllers = ThreadpoolController().select(user_api="openmp").lib_controllers
-    return [OpenMP(each, nests=_NAMING in libraries) for each in controllers]
+    return [OpenMP(each.filepath, nests=_NAMING in libraries) for each in controllers]
