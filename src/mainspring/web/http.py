@@ -24,7 +24,6 @@ _PARTING_S = 2.0
 """How long a client is heard that was answered before it had sent all: most send a body that is too large in less."""
 _MOST_PARTING_BYTES = 1 << 26  # of four bodies that are just taken, and read away in some 20 ms
 _BLANK_LINE = b"\r\n\r\n"  # nothing else ends a head, or a body in chunks
-_BINDING = (b"\nconnection:", b"\ntransfer-encoding:")  # what says more of a connection than one answer
 _LENGTH = b"content-length"
 _START = "http.response.start"
 
@@ -66,7 +65,9 @@ class Exchange(RequestResponseCycle):
         lower = text.lower()
         if not is_plain or not self.keep_alive or b"\ncontent-length: %d\r" % len(body) not in lower:
             return False
-        if any(each in lower for each in _BINDING):
+        if (
+            b"\nconnection:" in lower or b"\ntransfer-encoding:" in lower
+        ):  # what says more of a connection than one answer
             return False
         self.transport.write(b"%s\r\n%s" % (text, body))
         self.waiting_for_100_continue, self.expected_content_length = False, 0
@@ -129,14 +130,14 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came in pieces that end where a head or a body does: their lengths don't hang on the packets."""
-        if self.is_parting:
+        if self._way.is_parting:
             self._heard += len(data)
             if self._heard > _MOST_PARTING_BYTES:
                 self._link.close()
             return
-        start = 0
-        while start < len(data) and self._last is None:
-            end = self._piece_end(data, start)
+        start, size = 0, len(data)
+        while start < size and self._last is None:
+            end = min(self._piece_end(data, start), size)
             if end == start:
                 self._refuse(_too_long())
                 return
@@ -145,9 +146,9 @@ class Connection(HttpToolsProtocol):
 
     def _piece_end(self, data: bytes, start: int) -> int:
         """Where what is parsed next ends; at its start if that would make a head too long."""
-        if not self._is_head and self._left is not None:
+        if self._left is not None:
             return start + self._left
-        begun = (self._seam + data[start : start + 3]).find(_BLANK_LINE)
+        begun = (self._seam + data[start : start + 3]).find(_BLANK_LINE) if self._seam else -1
         at = start + begun - len(self._seam) if begun >= 0 else data.find(_BLANK_LINE, start)
         end = at + len(_BLANK_LINE) if begun >= 0 or at >= 0 else len(data)
         return min(end, start + MOST_HEAD_BYTES - self._fed) if self._is_head else end
@@ -159,14 +160,13 @@ class Connection(HttpToolsProtocol):
             self._fed += len(piece)
         self._has_body = False
         self._parse(piece)
-        self._seam = (self._seam + piece[-3:])[-3:]
-        self._dry = 0 if self._is_head or self._has_body else self._dry + len(piece)
+        self._seam = b"" if self._left is not None or piece.endswith(_BLANK_LINE) else (self._seam + piece[-3:])[-3:]
+        if self._is_head or self._has_body:
+            self._dry = 0
+            return
+        self._dry += len(piece)
         if self._dry > MOST_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(_too_long())
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._is_head:
-            super().on_header(name, value)
 
     def on_body(self, body: bytes) -> None:
         self._has_body = True
@@ -190,16 +190,20 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def on_headers_complete(self) -> None:
-        names = [name for name, _ in self.headers]
-        hosts = names.count(b"host")
+        hosts, length = 0, None
+        for name, value in self.headers:
+            if name == b"host":
+                hosts += 1
+            elif name == _LENGTH:
+                length = value
         if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):  # RFC 9112, section 3.2
             # The parser ends, and tells of this as the context of its own error.
             raise RequestError(400, f"A request of HTTP/1.1 names its `Host` once; this one does {hosts} times.")
         self._is_offer = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
         if not self._is_offer:
             super().on_headers_complete()
-            self._is_head = False
-            self._left = int(self.headers[names.index(_LENGTH)][1]) if _LENGTH in names else None
+            self._is_head, self._left = False, None if length is None else int(length)
+            self.headers = []  # to which fields behind the body are added: they are none of the request's
             self.cycle.__class__ = Exchange  # uvicorn makes its own, which did nothing yet
 
     def on_message_complete(self) -> None:
