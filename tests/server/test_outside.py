@@ -38,6 +38,9 @@ def test_what_is_no_service_or_no_prediction_is_refused(client: Client) -> None:
     unknown = client.ask("POST", "/api/1.0/predictions/fraud", json=asked)
     assert unknown.status_code == 404
     assert "`mainspring endpoints outside fraud --version VERSION` declares" in unknown.json()["message"]
+    for text in ("endpoints outside fraud --version VERSION` declares", "endpoints bind fraud MODEL@ALIAS` makes"):
+        labels = client.ask("POST", "/api/1.0/feedback/fraud", json={"labels": []})
+        assert (labels.status_code, text in labels.json()["message"]) == (404, True)
     outside_service("fraud", "1", workspace=client.workspace)
     wrongs: list[dict[str, Any]] = [{"predictions": []}, {"predictions": [None]}, {"records": 5}, {"model": "m"}]
     for wrong in wrongs:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -203,6 +204,31 @@ def test_an_endpoint_that_loads_for_long_or_fails_at_it_holds_up_no_other(
         while f"long stays on times/1: {raised.__name__}" not in caplog.text:
             time.sleep(0.01)
         assert client.post("/predict/long", json={"x": 1}).json()["model_version"] == "times/1"
+
+
+def test_what_can_not_be_loaded_is_tried_ever_less_often_until_the_endpoint_moves_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loads: list[float] = []
+
+    def load(given: Workspace, name: str, **more: Any) -> Live:
+        loads.append(time.monotonic())
+        if len(loads) < 5:
+            raise ValueError("no luck")
+        return load_live(given, name, **more)
+
+    with serving(workspace, "unlucky") as (app, client):
+        monkeypatch.setattr("mainspring.serving.app.load_live", load)
+        bind("unlucky", version="times/2")
+        while caplog.text.count("unlucky stays on times/1: no luck. It is tried again in 0.") < 4:
+            time.sleep(0.01)
+        pauses = [after - before for before, after in pairwise(loads)]
+        assert all(taken >= pause for taken, pause in zip(pauses, (0.05, 0.1, 0.2), strict=True))
+        app._staying["unlucky"]._until = float("inf")
+        bind("unlucky", version="times/1")
+        bind("unlucky", version="times/2")
+        while client.post("/predict", json={"x": 1}).json()["model_version"] != "times/2":
+            time.sleep(0.01)
 
 
 @pytest.mark.parametrize("fails", [False, True])

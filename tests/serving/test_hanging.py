@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from mainspring.serving.failures import refusal_of
 from mainspring.serving.hanging import ANSWERED, Hanging, OwnThread, Question
 
 pytestmark = pytest.mark.one_backend("no store is read")
@@ -94,7 +95,9 @@ def test_a_thread_of_its_own_answers_in_order_tells_what_is_raised_and_ends() ->
         StopIteration, StopAsyncIteration,
     ],
 )  # fmt: skip
-def test_what_would_end_or_cancel_who_waits_is_told_as_a_failure(raised: type[BaseException]) -> None:
+def test_what_would_end_or_cancel_who_waits_is_told_as_a_failure(
+    raised: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
     def ask() -> None:
         raise raised("so")
 
@@ -107,3 +110,9 @@ def test_what_would_end_or_cancel_who_waits_is_told_as_a_failure(raised: type[Ba
         asyncio.run(waits())
     aside.end()
     assert isinstance(caught.value.__cause__, raised)
+    told = refusal_of(caught.value, "some", "line/1")
+    assert (told.status, str(told)) == (
+        500, f"line/1 failed on this request ({raised.__name__}). The log of the server has more.",
+    )  # fmt: skip
+    assert f"{raised.__name__}: so" in caplog.text
+    assert "RaisedError" not in caplog.text

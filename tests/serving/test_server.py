@@ -136,8 +136,9 @@ def test_health_and_description(running: Running) -> None:
     told = running.client.get("/").json()
     assert (told["endpoint"], told["model_version"], told["inputs"][0]["name"]) == ("delays", "line/1", "x")
     assert running.client.post("/predict", json=told["example"]).status_code == 200
-    page = running.client.get("/", headers={"Accept": "text/html"})
+    page = running.client.get("/", headers={"Accept": "text/html,application/xml;q=0.9,*/*;q=0.8"})
     assert "<h1>delays · line/1</h1>" in page.text
+    assert running.client.get("/", headers={"Accept": "text/html;q=0.5, application/json"}).json() == told
 
 
 def test_metrics_are_text_that_prometheus_reads(running: Running) -> None:

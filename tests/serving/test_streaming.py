@@ -65,6 +65,8 @@ class Teller(BaseEstimator):
                 if made == 1 and count == -5: GO.wait(20)
                 if made == 1 and count <= -20: raise RAISED[-20 - count](f"bad {chr(0)} {TORN} thing")
                 if made == 1 and count == -10: yield TORN
+                if made == 1 and count == -12: yield 10**30
+                if made == 1 and count == -13: yield {"a": [-10**30]}
                 if made == 1 and count == -11: yield {"a": [TORN]}
                 made += 1
                 Path(self.folder, "made").write_text(str(made))
@@ -232,6 +234,17 @@ def test_what_can_not_be_streamed_is_refused(address: str, path: str, rows: list
 JSON, NEVER = "application/json", "nothing"
 
 
+def test_lines_of_accept_are_one_list(address: str) -> None:
+    link = http.client.HTTPConnection(urlsplit(address).netloc, timeout=20)
+    link.putrequest("POST", "/predict/teller")
+    body = b'[{"count": 1}]'
+    for name, value in (("Accept", LINES), ("Accept", f"{JSON};q=0.1"), ("Content-Length", str(len(body)))):
+        link.putheader(name, value)
+    link.endheaders(body)
+    assert link.getresponse().headers["Content-Type"] == LINES
+    link.close()
+
+
 @pytest.mark.parametrize(
     ("accept", "of_parts", "of_one_piece"),
     [
@@ -279,7 +292,7 @@ def test_what_goes_wrong_is_the_last_event_and_is_not_logged(
     assert last["error"]["id"] == answer.headers["X-Request-Id"]
 
 
-FAILS = [-10, -11, *range(-29, -19)]
+FAILS = [*range(-13, -9), *range(-29, -19)]
 """Parts that have no form, and what a model may raise that is more than an error, or whose text has none."""
 
 
@@ -289,6 +302,7 @@ def test_whatever_a_model_raises_or_yields_is_the_last_event_and_ends_no_server(
     with asked(address, count, LINES) as answer:
         part, last = told(answer)
     assert (part, last["error"]["status"]) == ({"part": "word 1 "}, 500)
+    assert count != -20 or "(KeyboardInterrupt)" in last["error"]["error"]
     while failures(address) != before + 1:
         threading.Event().wait(0.01)
     assert streamed(address, 1)[0] == [{"part": "word 1 "}]
@@ -305,7 +319,7 @@ def test_whatever_a_model_raises_that_is_asked_for_nothing_more_ends_no_server(
         while app._streams.open:
             threading.Event().wait(0.01)
         assert streamed(address, 1)[0] == [{"part": "word 1 "}]
-    assert "asked for nothing more raised RuntimeError('The model raised KeyboardInterrupt" in caplog.text
+    assert "asked for nothing more raised KeyboardInterrupt()" in caplog.text
     assert app.live["teller"].holders == 0
 
 

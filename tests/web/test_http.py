@@ -9,19 +9,23 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, closing, suppress
+from itertools import pairwise
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.server import ServerState
 
 from mainspring.web import Answer, Request
-from mainspring.web.http import Exchange
-from mainspring.web.server import serve_aside
+from mainspring.web.http import MOST_HEAD_BYTES, Connection, Exchange
+from mainspring.web.server import Aside, serve_aside
 from tests.web.test_app import Echo
 
 HEAD = b"POST /echo/a HTTP/1.1\r\nHost: localhost\r\n"
@@ -135,14 +139,9 @@ def test_a_body_that_does_not_come_in_time_is_a_408(place: Place) -> None:
     ids=["endless", "long", "many", "path"],
 )
 def test_a_head_that_is_too_large_is_a_431(place: Place, flood: bytes) -> None:
-    with place.connect() as link:
-        try:
-            link.sendall(flood)
-            answer = rest(link)
-        except (ConnectionResetError, BrokenPipeError):  # it was closed before all was sent
-            answer = b""
-    assert answer == b"" or status(answer) == 431
-    assert answer == b"" or "longer than 65,536 bytes" in refusal(answer)["error"]
+    answer = place.told(flood)
+    assert status(answer) == 431
+    assert "longer than 65,536 bytes" in refusal(answer)["error"]
     assert is_well(place)
 
 
@@ -337,6 +336,24 @@ def test_a_client_that_leaves_with_requests_unanswered_leaves_no_word(caplog: py
     assert [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING] == []
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (b"Content-Type: text/plain\r\nContent-Type: application/json\r\n", 400),
+        (b"Content-Type: text/plain\r\nContent-Type: text/plain\r\n", 200),
+        (b"Authorization: Bearer a\r\nX-Other: a\r\nAuthorization: Bearer b\r\n", 400),
+        (b"Content-Encoding: gzip\r\nContent-Encoding: identity\r\n", 415),
+        (b"Accept: text/csv\r\nAccept: application/json\r\n", 200),
+    ],
+    ids=["two types", "one type twice", "two tokens", "two codings", "list"],
+)
+def test_lines_of_one_header_are_a_list_or_alike(place: Place, lines: bytes, expected: int) -> None:
+    answer = place.told(HEAD + lines + b"Connection: close\r\nContent-Length: 3\r\n\r\n[1]")
+    assert status(answer) == expected
+    if expected == 400:
+        assert b"has one value; this request gives it several" in answer
+
+
 def test_idle_connections_hold_up_nobody(place: Place) -> None:
     with ExitStack() as stack:
         for _ in range(300):
@@ -390,6 +407,54 @@ def test_a_connection_that_is_silent_after_its_answer_is_closed(monkeypatch: pyt
         answer = Place(url.hostname or "", url.port or 0).told(HEAD + b"Content-Length: 3\r\n\r\n[1]")
     assert answer.endswith(b"[1]")
     assert b"connection: close" not in answer
+
+
+MUCH = b"a" * (8 << 20)
+TOO_LARGE = HEAD + b"Content-Length: 20000000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begun", "refused"),
+    [
+        (TOO_LARGE, 413), (HEAD + b"Transfer-Encoding: chunked\r\n\r\nffffff9\r\n" + b"a" * 2_000, 413), (LONG, 431),
+        (b"BAD\r\n\r\n", 400), (HOSTLESS, 400),
+    ],
+    ids=["announced", "chunks", "head", "method", "no host"],
+)  # fmt: skip
+def test_a_client_that_sends_on_though_it_is_refused_gets_the_answer(begun: bytes, refused: int) -> None:
+    with serve_aside(Echo(max_body_bytes=1_000)) as address:
+        url = urlsplit(address)
+        with Place(url.hostname or "", url.port or 0).connect() as link:
+            link.sendall(begun)
+            threading.Event().wait(0.05)  # by then it is refused
+            link.sendall(MUCH)
+            assert status(rest(link)) == refused
+            link.sendall(MUCH)  # though it was told of the end
+
+
+def test_a_client_that_sends_without_end_is_heard_for_a_while(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, most, part in ((60.0, 1 << 20, MUCH), (0.1, 1 << 40, b"a")):
+        monkeypatch.setattr("mainspring.web.http._PARTING_S", limit)
+        monkeypatch.setattr("mainspring.web.http._MOST_PARTING_BYTES", most)
+        with place.connect() as link:
+            link.sendall(TOO_LARGE)
+            assert status(rest(link)) == 413
+            with suppress(ConnectionError):
+                for _ in range(500):
+                    link.sendall(part)
+                    threading.Event().wait(0.01)
+                raise AssertionError("it was heard without end")
+
+
+def test_a_server_that_stops_hears_nobody_out() -> None:
+    server = Aside(Echo())
+    url = urlsplit(server.address)
+    with Place(url.hostname or "", url.port or 0).connect() as link:
+        link.sendall(TOO_LARGE)
+        assert status(rest(link)) == 413
+        began = time.monotonic()
+        server.close()
+        assert time.monotonic() - began < 1
 
 
 class Wire:
@@ -455,3 +520,63 @@ def test_of_an_answer_that_fails_before_its_body_the_failure_alone_is_told() -> 
     assert (failure, is_closed, is_complete) == (None, True, True)
     assert written.startswith(b"HTTP/1.1 500 ")
     assert written.count(b"HTTP/1.1") == 1
+
+
+class Line(Wire):
+    """The transport of a connection that somebody writes to by hand."""
+
+    def get_extra_info(self, name: str) -> None:
+        return None
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def pause_reading(self) -> None:
+        pass
+
+    resume_reading = write_eof = pause_reading
+
+
+async def told_to(*packets: bytes) -> bytes:
+    """What is answered to these packets."""
+    line = Line()
+    connection = Connection(uvicorn.Config(Echo(), log_config=None), ServerState(), {})
+    connection.connection_made(line)  # type: ignore[arg-type]  # as much of a transport as is used
+    for packet in packets:
+        if not line.is_closed:
+            connection.data_received(packet)
+    while connection.is_answering():
+        await asyncio.sleep(0)
+    return line.written
+
+
+BEFORE = {
+    "nothing": b"",
+    "a body": HEAD + b"Content-Length: 6\r\n\r\n[\r\n\r\n]",
+    "chunks": HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\n[1]\r\n0\r\nX-Behind: a\r\n\r\n",
+    "no body": b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "an offer": HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\n[1]",
+}
+PADDED = {
+    "value": lambda length: b"X: " + b"a" * (length - 5) + b"\r\n",
+    "spaces": lambda length: b"X:" + b" " * (length - 5) + b"a\r\n",
+    "many": lambda length: b"X:\r\n" * (length // 4 - 1) + b"X:" + b"a" * (length % 4) + b"\r\n",
+}
+
+
+@given(
+    before=st.sampled_from(sorted(BEFORE)),
+    padded=st.sampled_from(sorted(PADDED)),
+    beyond=st.integers(-3, 3),
+    cuts=st.lists(st.integers(-9, 9) | st.integers(0, 70_000), max_size=4),
+)
+def test_a_head_is_too_long_wherever_its_packets_are_cut(
+    before: str, padded: str, beyond: int, cuts: list[int]
+) -> None:
+    first, line, end = BEFORE[before], b"POST /echo/a HTTP/1.1\r\n", b"Host:localhost\r\nContent-Length:3\r\n\r\n"
+    head = line + PADDED[padded](MOST_HEAD_BYTES + beyond - len(line + end)) + end
+    assert len(head) == MOST_HEAD_BYTES + beyond
+    sent = first + head + b"[1]"
+    at = sorted({0, len(sent), *(min(max(len(first) + cut, 0), len(sent)) for cut in cuts)})
+    packets = [sent[begin:ending] for begin, ending in pairwise(at)]
+    assert status(replies(asyncio.run(told_to(*packets)))[-1]) == (200 if beyond <= 0 else 431)

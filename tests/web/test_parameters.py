@@ -34,6 +34,9 @@ def test_parameters_are_read_out_of_quotes(value: str, found: dict[str, str]) ->
         (b"text/csv;q=2, text/html", ("text/csv", "text/html")),
         (b"image/png", ()),
         (b", ,", OFFERED),
+        (b"*/json", OFFERED),
+        (b"*/json, text/csv", ("text/csv",)),
+        (b"text/, /csv, text/a/b, text csv/x", OFFERED),
     ],
 )
 def test_what_is_accepted_is_ranked_by_weight_then_by_name_then_by_place(accept: bytes, taken: tuple[str, ...]) -> None:

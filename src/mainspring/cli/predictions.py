@@ -38,11 +38,16 @@ def list_newest(invocation: Invocation, endpoint: str, limit: int, role: str | N
 @click.pass_obj
 def show_one(invocation: Invocation, prediction: str) -> None:
     """Show a prediction by its ID: what was asked, what was read, what was answered by which version, and its labels."""
+    from mainspring.models import ModelStore
     from mainspring.serving.feedback.joining import known_labels
     from mainspring.serving.predictions import get_prediction
 
-    row = get_prediction(prediction, invocation.workspace)
-    found, (labels, gaps) = _plain(row), known_labels(row, invocation.workspace)
+    workspace = invocation.workspace
+    row = get_prediction(prediction, workspace)
+    # What an outside service calls its version is no id, and may be the name of a model.
+    model = ModelStore(workspace.database, workspace.ledger).find("v.id = ?", (row["version"],))
+    found = {"id": row["id"], "model_version": None if model is None else str(model)} | _plain(row)
+    labels, gaps = known_labels(row, workspace)
     told = [_plain(label) for label in labels]
     invocation.show({"prediction": found, "labels": told, "gaps": gaps}, lambda: _shown(found, told, gaps))
 

@@ -165,7 +165,7 @@ class Predictor:
 
         Raises:
             UnsupportedError: the model answers in one piece.
-            WrongTypeError: a part is nothing that JSON has a form for.
+            WrongTypeError: a part is nothing that JSON has a form for, or holds a whole number that 64 bits don't.
         """
         if self._yields is None:
             raise UnsupportedError("This model answers in one piece.")
@@ -190,12 +190,15 @@ def whole(parts: Sequence[Any]) -> Any:
 
 
 def _plain_part(part: Any) -> Any:
-    if type(part) in (int, bool):  # a text may hold half of a surrogate pair
+    """A part in the terms of JSON, which the log and the way from a process have a form for, too."""
+    if type(part) is bool:
         return part
-    try:
-        return msgspec.json.decode(msgspec.json.encode(part, enc_hook=_plain_array))
-    except (TypeError, ValueError) as error:
-        raise WrongTypeError("model", part, "parts that JSON has a form for") from error
+    try:  # a text may hold half of a surrogate pair, and a whole number be of any length
+        plain = msgspec.json.decode(msgspec.json.encode(part, enc_hook=_plain_array))
+        msgspec.msgpack.encode(plain)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise WrongTypeError("model", part, "parts that JSON has a form for, with whole numbers of 64 bits") from error
+    return plain
 
 
 def _plain_array(value: Any) -> Any:

@@ -42,7 +42,12 @@ def _log(records: Records, asked: _Predictions) -> Told:
 
 
 def _label(records: Records, asked: _Labels) -> Told:
-    intake = LabelIntake(named_endpoint(asked.endpoint, records.workspace), records.workspace)
+    name = asked.endpoint
+    declared = (
+        f"`mainspring endpoints outside {name} --version VERSION` declares a service that runs elsewhere, and "
+        f"`mainspring endpoints bind {name} MODEL@ALIAS` makes an endpoint of a model."
+    )
+    intake = LabelIntake(named_endpoint(name, records.workspace, declared=declared), records.workspace)
     return expect_taken(intake(enumerate(asked.labels), "http"))
 
 

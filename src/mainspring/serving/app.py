@@ -47,10 +47,12 @@ from mainspring.serving.protocols.paths import (
     place_of,
 )
 from mainspring.serving.protocols.records import read_records, write_records
+from mainspring.serving.staying import Staying
 from mainspring.serving.streaming import KINDS, Form, StreamedAnswer, Streams, forms_of
 from mainspring.streams.wire import time_us
 from mainspring.web.app import JSON, MOST_ENTITIES, READS, Answer, Request, WebApp, encode
 from mainspring.web.metrics import Counted, Metrics
+from mainspring.web.parameters import prefers_page
 from mainspring.web.request_error import RequestError
 from mainspring.workspace import Workspace
 
@@ -91,6 +93,7 @@ class ServingApp(WebApp):
         MODEL_READY: READS, INFER: _POST,
     }  # fmt: skip
     probes = WebApp.probes | {"/ping", "/v2/health/live", "/v2/health/ready"}
+    single = WebApp.single | {HEADER_LENGTH, ROLE, b"feature-time", b"x-model-version", b"x-route-key"}
 
     def __init__(
         self, workspace: Workspace, *endpoints: str, poll_s: float = 1.0, features_timeout_s: float = 5.0,
@@ -107,6 +110,7 @@ class ServingApp(WebApp):
         super().__init__(Metrics({"endpoint": endpoints[0]} if len(endpoints) == 1 else {}, _PREDICTIONS), **limits)
         self._endpoints = EndpointStore(workspace.database)
         self._poll_s = poll_s
+        self._staying = {name: Staying(poll_s) for name in endpoints}
         self._first = endpoints[0]
         self._retired: list[Live] = []
         self._closing: set[asyncio.Task[None]] = set()
@@ -230,7 +234,7 @@ class ServingApp(WebApp):
         if route == "/openapi.json":
             return Answer(encode(document([*self.live.values()], with_token=self.has_token, version=_version())))
         told = [describe(live, with_token=self.has_token) for live in self.live.values()]
-        if route == "/docs" or b"text/html" in request.headers.get(b"accept", b""):
+        if route == "/docs" or prefers_page(request.headers.get(b"accept", b"")):
             return Answer(page_of(told).encode(), _HTML)
         return Answer(encode(told[0] | ({"endpoints": told} if len(told) > 1 else {})))
 
@@ -347,20 +351,36 @@ class ServingApp(WebApp):
                 loads = {each: load for each, load in loads.items() if not load.done()}
                 if name in loads or len(loads) == _LOADERS:
                     continue
-                if await asyncio.to_thread(self._tried, name, self._moved):
+                if await asyncio.to_thread(self._is_due, name):
                     thread = OwnThread("models")  # the server's end waits for none
-                    loads[name] = thread.submit(copy_context().run, self._tried, name, self.follow)
+                    loads[name] = thread.submit(copy_context().run, self._try, name)
                     thread.end()
 
-    def _tried(self, name: str, look: Callable[[str], Any]) -> Any:
-        """What this gives for an endpoint; what keeps it from where it moved to is said."""
+    def _is_due(self, name: str) -> bool:
+        """Whether what an endpoint moved to is to be loaded now."""
+        staying = self._staying[name]
         try:
-            return look(name)
+            row = self._moved(name)
+        except BaseException as error:  # noqa: BLE001  # what answers now goes on answering, whatever keeps it from being read
+            if staying.is_unread(said := _reason(error)):
+                self._say_why(name, said)
+            return False
+        return (
+            staying.is_due(self.live[name].endpoint.generation if row is None else row.generation) and row is not None
+        )
+
+    def _try(self, name: str) -> None:
+        """Load what an endpoint moved to; what keeps it from there is said, and it is tried again later."""
+        staying = self._staying[name]
+        try:
+            self.follow(name)
         except BaseException as error:  # noqa: BLE001  # what answers now goes on answering, whatever the next one raises
-            said = redact(said_by(error)) or type(error).__name__
-            if not self._is_settled:  # what it reads may be closed by then
-                _log.warning("%s stays on %s: %s", name, self.live[name].name, said)
-        return None
+            if staying.failed(said := _reason(error)):
+                self._say_why(name, f"{said.rstrip('.')}. It is tried again in {staying.pause_s:g} s.")
+
+    def _say_why(self, name: str, said: str) -> None:
+        if not self._is_settled:  # what it reads may be closed by then
+            _log.warning("%s stays on %s: %s", name, self.live[name].name, said)
 
     def _moved(self, name: str) -> Endpoint | None:
         """The endpoint, if it serves something else than what answers."""
@@ -388,6 +408,10 @@ class ServingApp(WebApp):
                 self._retired.append(before)  # requests that began with it end with it, and then it is closed
                 return
         made.close()
+
+
+def _reason(error: BaseException) -> str:
+    return redact(said_by(error)) or type(error).__name__
 
 
 def _form_for(live: Live, request: Request) -> Form | None:

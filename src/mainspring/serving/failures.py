@@ -13,15 +13,28 @@ from mainspring.web.request_error import RequestError
 _log = logging.getLogger("mainspring.serving")
 
 
+class RaisedError(RuntimeError):
+    """Tells of what a model `raised` where that itself would end, stop or cancel who waits for the answer."""
+
+    def __init__(self, raised: BaseException) -> None:
+        self.raised = raised
+        super().__init__(f"The model raised {type(raised).__name__}: {said_by(raised)}")
+
+
+def raised_by(error: BaseException) -> BaseException:
+    """What a model raised, of which an error may only tell."""
+    return error.raised if isinstance(error, RaisedError) else error
+
+
 def refusal_of(error: BaseException, request_id: str, what: str) -> RequestError:
     """The answer to a request at which `what` raised this. What is the server's to look into is in its log."""
     if isinstance(error, RequestError):
         return error
     if isinstance(error, ModelAwayError):
         return RequestError(503, str(error), ((b"retry-after", b"%d" % math.ceil(error.retry_s)),))
-    trace = error.trace if isinstance(error, ModelError) else "".join(format_exception(error))
+    trace = error.trace if isinstance(error, ModelError) else "".join(format_exception(raised_by(error)))
     _log.error("request %s: %s failed\n%s", request_id, what, redact(sendable(trace)).rstrip())
-    kind = error.kind if isinstance(error, ModelError) else type(error).__name__
+    kind = error.kind if isinstance(error, ModelError) else type(raised_by(error)).__name__
     return RequestError(500, f"{what} failed on this request ({kind}). The log of the server has more.")
 
 

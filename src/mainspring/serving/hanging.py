@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from mainspring.serving.failures import said_by
+from mainspring.serving.failures import RaisedError
 
 _log = logging.getLogger("mainspring.serving")
 _MOST_STUCK = 3  # threads that may hang in a model before the server calls itself unhealthy
@@ -30,7 +30,7 @@ def tellable(error: BaseException) -> Exception:
     """What a model raised as one that the event loop makes nothing else of: it ends, cancels and stops by some of them."""
     if isinstance(error, Exception) and not isinstance(error, _TAKEN):
         return error
-    told = RuntimeError(f"The model raised {type(error).__name__}: {said_by(error)}")
+    told = RaisedError(error)
     told.__cause__ = error
     return told
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from mainspring.models.predictor import whole
 from mainspring.models.signature import Columns
 from mainspring.secrets import redact
-from mainspring.serving.failures import refusal_of
+from mainspring.serving.failures import raised_by, refusal_of
 from mainspring.serving.hanging import OwnThread, Question
 from mainspring.serving.live import Live
 from mainspring.serving.predictions.ids import ids_from
@@ -153,7 +153,7 @@ class Stream:
         self._streams.open -= 1
         self._live.holders -= 1
         if not closing.cancelled() and (error := closing.exception()) is not None:
-            _log.warning("a model that was asked for nothing more raised %s", redact(repr(error)))
+            _log.warning("a model that was asked for nothing more raised %s", redact(repr(raised_by(error))))
 
 
 class StreamedAnswer:

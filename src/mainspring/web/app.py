@@ -22,7 +22,7 @@ import msgspec
 from mainspring.config import is_loopback
 from mainspring.ledger import Actor, new_id
 from mainspring.web.metrics import CONTENT_TYPE, Metrics
-from mainspring.web.parameters import parameters_of
+from mainspring.web.parameters import fields_of, parameters_of
 from mainspring.web.request_error import Headers, RequestError
 from mainspring.web.siblings import Siblings
 from mainspring.web.streaming import GONE, Parts, Receive, Send, send_parts, stopped
@@ -88,12 +88,16 @@ class WebApp:
     """An ASGI application. A subclass adds to `methods` and answers its routes in `respond`.
 
     `token`, if not empty, must be borne by every request but the probes. `methods` are the routes with what they take; `probes`
-    are those that say whether the server lives, or is ready. `is_behind` declares that a platform authenticates whoever asks.
-    `under_way` are the requests that its server has read and not answered, if that says.
+    are those that say whether the server lives, or is ready. `single` are headers that have one value, all others are lists.
+    `is_behind` declares that a platform authenticates whoever asks. `under_way` are the requests that its server has read and
+    not answered, if that says.
     """
 
     methods: ClassVar[dict[str, bytes]] = {"/metrics": READS} | dict.fromkeys(_PROBES, READS)
     probes: ClassVar[frozenset[str]] = frozenset(_PROBES)
+    single: ClassVar[frozenset[bytes]] = frozenset(
+        (b"authorization", b"content-length", b"content-md5", b"content-type", b"host", b"origin", b"x-request-id")
+    )
 
     def __init__(
         self, metrics: Metrics, *, token: str = "", max_body_bytes: int = 16 << 20, read_timeout_s: float = 30.0,
@@ -218,12 +222,15 @@ class WebApp:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         query = scope.get("query_string", b"")
-        request = Request(scope["path"], dict(scope["headers"]), receive, scope["method"], query)
+        lines = scope["headers"]
+        request = Request(scope["path"], dict(lines), receive, scope["method"], query)
         route = self.route(request.path)
         counted = route if route in self.methods else "other"
         is_work = route not in self.probes and route != "/metrics"  # whoever looks at the load is no part of it
         self.metrics.in_flight += is_work
         try:
+            if len(request.headers) < len(lines):
+                request.headers = fields_of(lines, self.single)
             self._expect_served(request.method, route)
             if route not in self.probes:
                 await self.admit(request)

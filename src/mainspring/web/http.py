@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from asyncio import Transport
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -19,7 +20,12 @@ from mainspring.web.request_error import RequestError
 
 MOST_HEAD_BYTES = 1 << 16
 """Of the first line and the headers of a request."""
+_PARTING_S = 2.0
+"""How long a client is heard that was answered before it had sent all: a body of the size that is refused takes most less."""
+_MOST_PARTING_BYTES = 1 << 26  # four bodies of the size that is taken; reading them away takes some 20 ms
+_BLANK_LINE = b"\r\n\r\n"  # nothing else ends a head, or a body in chunks
 _BINDING = (b"\nconnection:", b"\ntransfer-encoding:")  # what says more of a connection than one answer
+_LENGTH = b"content-length"
 _START = "http.response.start"
 
 
@@ -71,7 +77,22 @@ class Exchange(RequestResponseCycle):
 
 
 def _has_length(head: dict[str, Any]) -> bool:
-    return any(name == b"content-length" for name, _ in head["headers"])
+    return any(name == _LENGTH for name, _ in head["headers"])
+
+
+class _Way:
+    """A transport that leaves it to `close` how it is closed; from then on it is closing."""
+
+    def __init__(self, transport: Transport, close: Callable[[], None]) -> None:
+        self._transport, self.close = transport, close
+        self.write = transport.write
+        self.is_parting = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        return self.is_parting or self._transport.is_closing()
 
 
 class Connection(HttpToolsProtocol):
@@ -80,6 +101,8 @@ class Connection(HttpToolsProtocol):
     Fields behind a body are passed over: they are not to be taken for headers (RFC 9110, section 6.5.1).
     What is no HTTP, names no host or ends in its midst is a 400. All of these are said in JSON, as by the application, and
     behind the answers to what was asked before; nothing more is read until then, and the connection is closed.
+    A client that may still be sending then gets the answer with its end, and is heard for a while: closing what holds unread
+    bytes would take the answer from it (RFC 9112, section 9.6).
     Offers of another protocol are not taken (RFC 9110, section 7.8): the request is answered as one without.
     """
 
@@ -88,31 +111,57 @@ class Connection(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None  # what was begun last
         self._is_head = True  # what comes next precedes a body
         self._is_offer = False  # the request that is being read offers another protocol
-        self._fed = 0
+        self._fed = 0  # bytes of the head so far
+        self._left: int | None = None  # bytes of the body that are still to come; None if its length isn't known
+        self._seam = b""  # the last bytes that were parsed, in which a blank line may have begun
         self._dry = 0  # bytes that came since the last ones of a body
         self._has_body = False  # whether the last piece held some
-        self._came = self._part = 0  # bytes since the head began, at least its own, and those of the last piece
         self._since: float | None = None
+        self._is_half = False  # the client has closed its half
+        self._is_stopping = False
+        self._parted_at, self._heard = 0.0, 0
         self._last: bytes | None = None  # what is written when all that was asked is answered, if that is the end
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn itself does
-        super().connection_made(transport)
+        self._link, self._way = transport, _Way(transport, self._part)
+        super().connection_made(self._way)  # type: ignore[arg-type]  # it has all that a transport has
         self._since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
-        if self._last is not None:
+        """Parse what came in pieces that end where a head or a body does: their lengths don't hang on the packets."""
+        if self.is_parting:
+            self._heard += len(data)
+            if self._heard > _MOST_PARTING_BYTES:
+                self._link.close()
             return
-        self._part = len(data)
+        start = 0
+        while start < len(data) and self._last is None:
+            end = self._piece_end(data, start)
+            if end == start:
+                self._refuse(_too_long())
+                return
+            self._take(data[start:end])
+            start = end
+
+    def _piece_end(self, data: bytes, start: int) -> int:
+        """Where what is parsed next ends; at its start if that would make a head too long."""
+        if not self._is_head and self._left is not None:
+            return start + self._left
+        begun = (self._seam + data[start : start + 3]).find(_BLANK_LINE)
+        at = start + begun - len(self._seam) if begun >= 0 else data.find(_BLANK_LINE, start)
+        end = at + len(_BLANK_LINE) if begun >= 0 or at >= 0 else len(data)
+        return min(end, start + MOST_HEAD_BYTES - self._fed) if self._is_head else end
+
+    def _take(self, piece: bytes) -> None:
         if self._is_head:
             if not self._fed:
                 self._since = self.loop.time()
-            self._fed += self._part
-            self._came += self._part
+            self._fed += len(piece)
         self._has_body = False
-        while data:
-            data = self._parsed(data)
-        self._dry = 0 if self._is_head or self._has_body else self._dry + self._part
-        if max(self._dry, self._fed if self._is_head else 0) > MOST_HEAD_BYTES and not self.transport.is_closing():
+        self._parse(piece)
+        self._seam = (self._seam + piece[-3:])[-3:]
+        self._dry = 0 if self._is_head or self._has_body else self._dry + len(piece)
+        if self._dry > MOST_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(_too_long())
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -121,10 +170,15 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._has_body = True
+        if self._left is not None:
+            self._left -= len(body)
         super().on_body(body)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's signature; uvicorn's own answers nothing
         """Keep a connection that its client has closed for writing until all that it asked for as a whole is answered."""
+        self._is_half = True
+        if self.is_parting:
+            return False
         if self._is_cut():
             self._refuse(RequestError(400, "The request ended before all of it had come."))
         else:
@@ -135,28 +189,24 @@ class Connection(HttpToolsProtocol):
         self._forget(self._unanswered())
         super().connection_lost(exc)
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        if not self._fed:  # it came with the end of what was asked before
-            self._fed, self._since = 1, self.loop.time()
-
     def on_headers_complete(self) -> None:
-        if self._is_long():
-            raise _too_long()  # the parser ends, and tells of this as the context of its own error
-        hosts = [name for name, _ in self.headers].count(b"host")
+        names = [name for name, _ in self.headers]
+        hosts = names.count(b"host")
         if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):  # RFC 9112, section 3.2
+            # The parser ends, and tells of this as the context of its own error.
             raise RequestError(400, f"A request of HTTP/1.1 names its `Host` once; this one does {hosts} times.")
         self._is_offer = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
         if not self._is_offer:
             super().on_headers_complete()
             self._is_head = False
+            self._left = int(self.headers[names.index(_LENGTH)][1]) if _LENGTH in names else None
             self.cycle.__class__ = Exchange  # uvicorn makes its own, which did nothing yet
 
     def on_message_complete(self) -> None:
         if self._is_offer:
             return
         super().on_message_complete()
-        self._is_head, self._fed, self._came = True, 0, self._part
+        self._is_head, self._fed, self._left = True, 0, None
         self._since = None if self.is_answering() else self.loop.time()
 
     def on_response_complete(self) -> None:
@@ -173,7 +223,12 @@ class Connection(HttpToolsProtocol):
             self._since = self.loop.time()  # instead of uvicorn's timer
 
     def end_if_overdue(self, head_s: float, silence_s: float) -> None:
-        """Close a connection whose request doesn't come: it began over `head_s` ago, or nothing came for `silence_s`."""
+        """Close a connection whose request doesn't come: it began over `head_s` ago, or nothing came for `silence_s`.
+
+        One whose client was answered before it had sent all is closed, too, when that is long enough ago.
+        """
+        if self.is_parting and self.loop.time() > self._parted_at + _PARTING_S:
+            self._link.close()
         if self._since is None or self.is_answering() or self.transport.is_closing():
             return
         waited = self.loop.time() - self._since
@@ -181,6 +236,19 @@ class Connection(HttpToolsProtocol):
             self._refuse(RequestError(408, f"The request's line and headers did not arrive within {head_s:g} s."))
         elif waited > silence_s:
             self.transport.close()
+
+    def shutdown(self) -> None:
+        """Close at once unless a request is being answered; a server that stops hears nobody out."""
+        self._is_stopping = True
+        if self.is_parting:
+            self._link.close()
+        else:
+            super().shutdown()
+
+    @property
+    def is_parting(self) -> bool:
+        """Whether all is answered, and the client is heard out."""
+        return self._way.is_parting
 
     def is_answering(self) -> bool:
         """Whether a request that was begun has no answer yet."""
@@ -225,17 +293,26 @@ class Connection(HttpToolsProtocol):
         self.flow.resume_reading()  # which uvicorn does behind each answer: now it has nothing left to resume
         self.transport.pause_reading()
 
-    def _parsed(self, data: bytes) -> bytes:
-        """Parse what came; gives what is to be parsed next, as what follows an offer is the other protocol to the parser."""
+    def _part(self) -> None:
+        """Close, or if the client may still be sending, end what it is sent and read on."""
+        is_sent = self._is_head and not self._fed and not self.pipeline and self._last is None
+        if self._is_half or self._is_stopping or is_sent or self._link.is_closing():
+            self._link.close()
+        elif not self.is_parting:
+            self._way.is_parting, self._parted_at = True, self.loop.time()
+            self._link.write_eof()
+            self.flow.resume_reading()
+            self._link.resume_reading()  # `_end` stops it by itself
+
+    def _parse(self, piece: bytes) -> None:
         try:
-            self.parser.feed_data(data)
+            self.parser.feed_data(piece)
         except httptools.HttpParserError as error:
             why = error.__context__ or error  # what was raised in a method that the parser called
             self._refuse(why if isinstance(why, RequestError) else RequestError(400, f"This is no HTTP/1.1: {why}."))
-        except httptools.HttpParserUpgrade as upgrade:
+        except httptools.HttpParserUpgrade:
             if self._is_offer:
-                return self._without_offer() + data[upgrade.args[0] :]
-        return b""
+                self._parse(self._without_offer())
 
     def _without_offer(self) -> bytes:
         """The head that was read, without its offer, for a parser that is new."""
@@ -244,12 +321,6 @@ class Connection(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
         return b"".join([line, *lines, b"\r\n"])
-
-    def _is_long(self) -> bool:
-        """Whether the head, as far as it was parsed, is too long. It is looked at only if so much came at all."""
-        if self._came <= MOST_HEAD_BYTES:
-            return False
-        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MOST_HEAD_BYTES
 
     def _is_cut(self) -> bool:
         """Whether what was begun last is not whole, and nothing is said to it yet."""

@@ -138,7 +138,9 @@ class _Server(uvicorn.Server):
 
     def _ended(self, quiet_s: float) -> list[Connection]:
         """Close the connections on which nothing came for so long; gives the others."""
-        connections = [each for each in self.server_state.connections if isinstance(each, Connection)]
+        connections = [
+            each for each in self.server_state.connections if isinstance(each, Connection) and not each.is_parting
+        ]
         quiet = [each for each in connections if each.is_quiet(quiet_s)]
         for each in quiet:
             each.shutdown()

@@ -399,6 +399,7 @@ def test_it_says_what_it_serves_and_counts(running: Running) -> None:
     assert late["features"]["is_freezing"] == "bool"
     page = running.client.get("/", headers={"Accept": "text/html"})
     assert "<td>late</td>" in page.text
+    assert running.client.get("/", headers={"Accept": "text/html;q=0.5, application/json"}).json() == told
     running.values(features=["weather_at:wind"], entities={"origin": ["EWR"]})
     text = running.client.get("/metrics").text
     assert 'mainspring_requests_total{path="/get-online-features",code="200"}' in text

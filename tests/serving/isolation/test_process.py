@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,6 +103,21 @@ def test_a_process_that_ends_is_told_and_replaced(
         assert asked(predictor, 3) == pytest.approx(6.0)
     assert process_of(predictor).pid != before
     assert process_of(predictor).replaced == replaced + 1
+
+
+def test_who_waits_between_two_questions_hangs_in_no_model(predictor: OnlinePredictor) -> None:
+    process = process_of(predictor)
+    before = process.pid
+    thread = threading.Thread(target=asked, args=(predictor, 3))
+    with process._calls:  # as whoever was asked last has it until the next is
+        thread.start()
+        until = time.monotonic() + 5
+        while not predictor.predictor.give_up(0) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert predictor.predictor.give_up(0)
+    thread.join(20)
+    assert not predictor.predictor.give_up(0)
+    assert process.pid == before
 
 
 @pytest.mark.journey  # a process loads its model

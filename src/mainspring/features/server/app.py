@@ -35,6 +35,7 @@ from mainspring.features.server.writing import materialize_views, push_rows, wri
 from mainspring.secrets import redact
 from mainspring.web.app import JSON, MOST_ENTITIES, READS, Answer, Request, WebApp, encode
 from mainspring.web.metrics import Counted, Metrics, counter, gauge
+from mainspring.web.parameters import prefers_page
 from mainspring.web.request_error import RequestError
 from mainspring.workspace import Workspace
 
@@ -140,7 +141,7 @@ class FeaturesApp(WebApp):
     async def _describe(self, request: Request) -> Answer:
         services = await self._threaded(self._catalogue.services)
         told = describe([each.record for each in services if isinstance(each.record, ServiceRecord)])
-        if b"text/html" in request.headers.get(b"accept", b""):
+        if prefers_page(request.headers.get(b"accept", b"")):
             return Answer(page_of(told).encode(), b"text/html; charset=utf-8")
         return Answer(encode(told))
 

@@ -13,8 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 
 from mainspring.errors import ModelAwayError, ModelError, UnavailableError
@@ -89,6 +89,7 @@ class ModelProcess:
         self._child: _Child | None = None
         self._calls = threading.Lock()
         self._asked_at: float | None = None
+        self._asking: set[int] = set()  # the threads that ask, or wait until another has its answer
         self._looks, self._began, self._ends = threading.Event(), threading.Event(), threading.Event()
         self._refusal: UnavailableError | None = None
         self._starting: _Child | None = None
@@ -127,7 +128,7 @@ class ModelProcess:
             ModelError: the model raised something.
             ModelAwayError: the process ended meanwhile, or another is being started.
         """
-        with self._calls:
+        with self._noted(), self._calls:
             now = self._child
             if now is None or child not in (None, now.number):
                 raise ModelAwayError(self.name, "its process is being started again", self._retry_s)
@@ -157,14 +158,15 @@ class ModelProcess:
             self.ask(Asked(stream=stream, ends=True), child=child)
 
     def give_up(self, after_s: float) -> bool:
-        """End the process, if one question has taken it so long; another takes its place. Whether it is asked one now."""
+        """End the process, if one question has taken it so long; another takes its place. Whether somebody asks it now.
+
+        Between two questions that is so, too: who waits for the second hangs in no model.
+        """
         child, asked_at = self._child, self._asked_at
-        if asked_at is None:
-            return False
-        if child is not None and asked_at + after_s < time.monotonic():
+        if child is not None and asked_at is not None and asked_at + after_s < time.monotonic():
             _log.warning("%s: its process does not answer and is replaced", self.name)
             child.kill()
-        return True
+        return bool(self._asking)
 
     def close(self) -> None:
         """End the process, after what it has begun if that is done in two seconds."""
@@ -176,6 +178,16 @@ class ModelProcess:
         if self._watcher is not None:
             self._watcher.join()
         self._watcher = None
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """This thread asks, from its wait for the answers to others on."""
+        asking = threading.get_ident()
+        self._asking.add(asking)
+        try:
+            yield
+        finally:
+            self._asking.discard(asking)
 
     def _watch(self) -> None:
         """Keep a process up until the end."""
