@@ -175,7 +175,7 @@ class ModelProcess:
         """
         child, asked_at = self._child, self._asked_at
         if child is not None and asked_at is not None and asked_at + after_s < time.monotonic():
-            _log.warning("%s: its process does not answer and is replaced", self.name)
+            _log.warning("%s: its process doesn't answer and is replaced", self.name)
             child.kill()
         return bool(self._asking)
 
