@@ -366,7 +366,7 @@ class ServingApp(WebApp):
         while True:
             await asyncio.sleep(self._poll_s)
             for name in self.live:
-                quick = [each for each in self._loads.values() if each.passed_s() < _LONG_S]
+                quick = [each for each in [*self._loads.values()] if each.passed_s() < _LONG_S]
                 row = await asyncio.to_thread(self._due, name) if len(quick) < _LOADERS else None
                 before = self._loads.get(name)
                 if row is None or (before is not None and before.generation == row.generation):
