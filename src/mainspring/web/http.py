@@ -21,8 +21,8 @@ from mainspring.web.request_error import RequestError
 MOST_HEAD_BYTES = 1 << 16
 """Of the first line and the headers of a request."""
 _PARTING_S = 2.0
-"""How long a client is heard that was answered before it had sent all: a body of the size that is refused takes most less."""
-_MOST_PARTING_BYTES = 1 << 26  # four bodies of the size that is taken; reading them away takes some 20 ms
+"""How long a client is heard that was answered before it had sent all: most send a body that is too large in less."""
+_MOST_PARTING_BYTES = 1 << 26  # of four bodies that are just taken, and read away in some 20 ms
 _BLANK_LINE = b"\r\n\r\n"  # nothing else ends a head, or a body in chunks
 _BINDING = (b"\nconnection:", b"\ntransfer-encoding:")  # what says more of a connection than one answer
 _LENGTH = b"content-length"
