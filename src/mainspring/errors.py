@@ -197,7 +197,7 @@ class ModelError(MainspringError, RuntimeError):
     def __init__(
         self, model: str, kind: str, message: str, trace: str = "", *, where: str = "in its own process"
     ) -> None:
-        self.model, self.kind, self.message, self.trace = model, kind, message, trace
+        self.model, self.kind, self.message, self.trace, self.where = model, kind, message, trace, where
         super().__init__(f"{model} failed {where}: {kind}{': ' if message else ''}{message}")
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import tarfile
+import time
 import zipfile
 from pathlib import Path
 
+import psutil
 import pytest
 from msgspec.structs import replace
 
@@ -14,6 +18,14 @@ from mainspring.errors import RebuildError
 from mainspring.pipelines.interpreter import FOLDER, rebuilt_interpreter
 from mainspring.runs.environment import Environment, snapshot
 
+SLOW_BUILD = """
+import os, subprocess, sys
+
+def get_requires_for_build_wheel(config_settings=None):
+    own = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    open({told!r}, "w").write(f"{{os.getpid()}} {{own.pid}}")
+    own.wait()
+"""
 NAME, VERSION = "mainspring-toy", "1.5"
 
 
@@ -78,6 +90,46 @@ def test_what_pip_cannot_get_is_named_and_nothing_is_left(index: Path) -> None:
         rebuilt_interpreter(recorded(mainspring_toy="9"), index)
     assert "\n" not in str(caught.value)
     assert list((index / FOLDER).iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+def test_who_ends_while_an_environment_is_made_leaves_neither_pip_nor_a_part_of_it(
+    index: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """The distribution is one that is built, by a build that goes on for long and starts a process of its own."""
+    source = index / "slow"
+    (source / "mainspring_slow").mkdir(parents=True)
+    (source / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "slow"\nbackend-path = ["."]\n'
+    )
+    (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: mainspring-slow\nVersion: 1\n")
+    (source / "slow.py").write_text(SLOW_BUILD.format(told=str(index / "pids")))
+    with tarfile.open(index / "mainspring_slow-1.tar.gz", "w:gz") as packed:
+        packed.add(source, "mainspring_slow-1")
+    script = (
+        "import sys; from pathlib import Path; from msgspec.structs import replace\n"
+        "from mainspring.pipelines.interpreter import rebuilt_interpreter\n"
+        "from mainspring.runs.environment import snapshot\n"
+        "there = replace(snapshot(), distributions={'mainspring-slow': '1'})\n"
+        "rebuilt_interpreter(there, Path(sys.argv[1]))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(index)], stderr=subprocess.DEVNULL)
+    while not (index / "pids").exists() or len((index / "pids").read_text().split()) < 2:
+        assert process.poll() is None
+        time.sleep(0.02)
+    assert len(list((index / FOLDER).iterdir())) == 1
+    process.send_signal(number)
+    process.wait(20)
+    until = time.monotonic() + 10
+    pids = [int(each) for each in (index / "pids").read_text().split()]
+    while time.monotonic() < until and (any(map(is_running, pids)) or list((index / FOLDER).iterdir())):
+        time.sleep(0.02)
+    assert [is_running(each) for each in pids] == [False, False]
+    assert list((index / FOLDER).iterdir()) == []
+
+
+def is_running(pid: int) -> bool:
+    return bool(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
 
 
 def test_another_python_is_asked_for(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from mainspring.serving import bind
 from mainspring.serving.app import ServingApp
 from mainspring.serving.isolation import IsolatedPredictor
 from mainspring.serving.live import Live, load_live
+from mainspring.serving.patience import telling
 from mainspring.web.server import Aside, serve_aside
 from mainspring.workspace import Workspace, using
 
@@ -229,6 +230,104 @@ def test_what_can_not_be_loaded_is_tried_ever_less_often_until_the_endpoint_move
         bind("unlucky", version="times/2")
         while client.post("/predict", json={"x": 1}).json()["model_version"] != "times/2":
             time.sleep(0.01)
+
+
+def test_a_load_that_hangs_is_told_and_is_passed_over_when_the_endpoint_moves_on(
+    workspace: Workspace, go: threading.Event, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loads: list[str] = []
+    late: list[Live] = []
+
+    def load(given: Workspace, name: str, **more: Any) -> Live:
+        loads.append(name)
+        if len(loads) > 1:
+            return load_live(given, name, **more)
+        with telling("times/2 is still being loaded"):
+            go.wait(20)
+        late.append(load_live(given, name, **more))
+        return late[0]
+
+    monkeypatch.setattr("mainspring.serving.patience.FIRST_S", 0.05)
+    with serving(workspace, "hangs") as (app, client):
+        monkeypatch.setattr("mainspring.serving.app.load_live", load)
+        bind("hangs", version="times/2")
+        while "times/2 is still being loaded" not in caplog.text:
+            time.sleep(0.01)
+        assert 'mainspring_model_loading_seconds{endpoint="hangs"} 0.' in client.get("/metrics").text
+        time.sleep(0.2)
+        assert loads == ["hangs"]  # what it moved to is being loaded, once
+        bind("hangs", version="times/1")
+        bind("hangs", version="times/2")
+        while client.post("/predict", json={"x": 1}).json()["model_version"] != "times/2":
+            time.sleep(0.01)
+        answers, closed = app.live["hangs"], list[Live]()
+        close = Live.close
+
+        def noted(live: Live) -> None:
+            closed.append(live)
+            close(live)
+
+        monkeypatch.setattr(Live, "close", noted)
+        go.set()
+        while not (late and late[0] in closed):
+            time.sleep(0.01)
+        assert app.live["hangs"] is answers
+        assert "mainspring_model_loading_seconds" not in client.get("/metrics").text
+    assert "stays on" not in caplog.text
+
+
+def test_loads_that_hang_keep_no_other_endpoint_from_following(
+    workspace: Workspace, go: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[str] = []
+
+    def load(given: Workspace, name: str, **more: Any) -> Live:
+        loads.append(name)
+        if name == "endless":
+            go.wait(20)
+        return load_live(given, name, **more)
+
+    for name in ("endless", "next"):
+        bind(name, f"times@{name}", version="times/1")
+    app = ServingApp(workspace, "endless", "next", timeout_s=LIMIT_S, poll_s=0.05)
+    monkeypatch.setattr("mainspring.serving.app.load_live", load)
+    monkeypatch.setattr("mainspring.serving.app._LOADERS", 1)
+    monkeypatch.setattr("mainspring.serving.app._LONG_S", 0.3)
+    with serve_aside(app) as address, httpx.Client(base_url=address, timeout=20) as client:
+        bind("endless", version="times/2")
+        while not loads:
+            time.sleep(0.01)
+        began = time.monotonic()
+        bind("next", version="times/2")
+        while client.post("/predict/next", json={"x": 1}).json()["model_version"] != "times/2":
+            time.sleep(0.01)
+        assert time.monotonic() - began > 0.2
+        assert client.post("/predict/endless", json={"x": 1}).json()["model_version"] == "times/1"
+        go.set()
+
+
+def test_a_model_whose_process_is_away_is_not_ready_and_its_server_only_if_that_lasts(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("gone", "here"):
+        bind(name, f"times@{name}", version="times/1")
+    app = ServingApp(workspace, "gone", "here", timeout_s=LIMIT_S, poll_s=0.05)
+    with serve_aside(app) as address, httpx.Client(base_url=address, timeout=20) as client:
+        model = app.live["gone"].predictor.predictor
+
+        def statuses() -> list[int]:
+            return [
+                client.get(path).status_code for path in ("/v2/models/gone/ready", "/v2/models/here/ready", "/ready")
+            ]
+
+        assert statuses() == [200, 200, 200]
+        monkeypatch.setattr(type(model), "away_s", property(lambda each: 2.0 if each is model else 0.0))
+        assert statuses() == [503, 200, 200]
+        monkeypatch.setattr(type(model), "away_s", property(lambda each: 6.0 if each is model else 0.0))
+        assert statuses() == [503, 200, 503]
+        assert client.get("/ready").json() == {"status": "away"}
+        assert client.get("/live").status_code == 200
+        assert client.get("/v2/health/ready").status_code == 503
 
 
 @pytest.mark.parametrize("fails", [False, True])

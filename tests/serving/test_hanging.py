@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from mainspring.serving.failures import refusal_of
-from mainspring.serving.hanging import ANSWERED, Hanging, OwnThread, Question
+from mainspring.serving.hanging import ANSWERED, Hanging, OwnThread, Question, tellable
 
 pytestmark = pytest.mark.one_backend("no store is read")
 
@@ -116,3 +116,8 @@ def test_what_would_end_or_cancel_who_waits_is_told_as_a_failure(
     )  # fmt: skip
     assert f"{raised.__name__}: so" in caplog.text
     assert "RaisedError" not in caplog.text
+
+
+def test_what_is_raised_without_a_text_is_told_without_a_colon() -> None:
+    assert str(tellable(KeyboardInterrupt())) == "The model raised KeyboardInterrupt"
+    assert str(tellable(KeyboardInterrupt("x"))) == "The model raised KeyboardInterrupt: x"

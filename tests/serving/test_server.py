@@ -237,7 +237,9 @@ def test_what_keeps_a_server_from_starting_is_said_before_it_listens(tmp_path: P
                 serve(workspace, "delays", port=taken.getsockname()[1])
 
 
-@pytest.mark.parametrize("raised", [RuntimeError("no luck"), SystemExit(3)])
+@pytest.mark.parametrize(
+    "raised", [RuntimeError("no luck"), SystemExit(3), KeyboardInterrupt("not asked for"), BaseException("it is one")]
+)
 def test_what_a_model_raises_at_its_warm_up_is_told_as_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException
 ) -> None:

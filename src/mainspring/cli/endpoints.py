@@ -63,10 +63,15 @@ def list_all(invocation: Invocation) -> None:
 @click.argument("endpoint")
 @click.pass_obj
 def show_one(invocation: Invocation, endpoint: str) -> None:
-    """Show an endpoint: the version that answers, by which runtime, and what requests may hold."""
+    """Show an endpoint: the version that answers, by which runtime and process, and what requests may hold."""
+    from mainspring.models import get_model_version
     from mainspring.serving import get_endpoint
+    from mainspring.serving.isolation import other_releases
 
-    found = _document(get_endpoint(endpoint, invocation.workspace), invocation.workspace)
+    workspace = invocation.workspace
+    bound = get_endpoint(endpoint, workspace)
+    releases = "" if bound.is_outside else other_releases(bound, get_model_version(bound.version, workspace), workspace)
+    found = _document(bound, workspace) | {"other_releases": releases}
     invocation.show({"endpoint": found}, lambda: _shown(found))
 
 
@@ -96,8 +101,8 @@ def show_one(invocation: Invocation, endpoint: str) -> None:
     help="Whether its model has a process of its own, as one has anyway whose library isn't here in the recorded release.",
 )  # fmt: skip
 @click.option(
-    "--memory-mb", type=click.IntRange(0), metavar="MB",
-    help="Memory above which the model's own process is started anew; 0 is no limit.",
+    "--memory-mb", type=click.IntRange(0), metavar="MIB",
+    help="Memory, in MiB, above which the model's own process is started anew; 0 is no limit.",
 )  # fmt: skip
 @label_options
 @click.option("--note", default="", metavar="TEXT", help="Kept with the move.")
@@ -201,7 +206,8 @@ def _runtime(found: dict[str, Any]) -> str:
 
 def _process(found: dict[str, Any]) -> str:
     limit = f", started anew above {found['memory_mb']:,} MiB" if found["memory_mb"] else ""
-    return f"its own{limit}" if found["isolated"] or limit else ""
+    releases = f", if pip has {found['other_releases']}" if found["other_releases"] else ""
+    return f"its own{releases}{limit}" if found["isolated"] or releases or limit else ""
 
 
 def _listed(found: list[dict[str, Any]]) -> str:

@@ -20,7 +20,11 @@ def predictions() -> None:
 @predictions.command("list")
 @click.argument("endpoint")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="The newest so many.")
-@click.option("--role", metavar="ROLE", help="Those of this role; at first those of all but `loadtest`.")
+@click.option(
+    "--role",
+    metavar="ROLE",
+    help="Those of this role (stable, shadow, loadtest); at first those of all but `loadtest`.",
+)
 @click.pass_obj
 def list_newest(invocation: Invocation, endpoint: str, limit: int, role: str | None) -> None:
     """List the newest predictions of ENDPOINT, those that this machine can see."""

@@ -105,6 +105,11 @@ class Predictor:
         """How often the model's own process was replaced; None if it is in this one."""
         return None
 
+    @property
+    def away_s(self) -> float:
+        """For how long the model's own process has been away; 0 if it is there, or the model is in this one."""
+        return 0.0
+
     def give_up(self, after_s: float) -> bool:  # noqa: ARG002  # nothing ends what runs in this process
         """End what has taken the model so long, which fails then; whether that is all that keeps who waits for the model."""
         return False

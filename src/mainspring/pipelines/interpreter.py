@@ -21,6 +21,7 @@ from blake3 import blake3
 
 from mainspring.errors import RebuildError
 from mainspring.ledger import new_id
+from mainspring.pipelines import guard
 from mainspring.runs.environment import Environment, installed, metadata_folders, platform_name, snapshot
 
 FOLDER = "environments"
@@ -116,7 +117,7 @@ def _build(folder: Path, pins: dict[str, str], roots: Sequence[str] | None) -> N
         raise RebuildError("pip", "which installs the recorded distributions", "Install it: python -m ensurepip")
     partial = folder.with_name(f"{folder.name}.{new_id()}")
     try:
-        _called("-m", "venv", "--without-pip", str(partial))
+        _called(partial, "-m", "venv", "--without-pip", str(partial))
         if pins:
             lock, wanted = partial / "pins.txt", partial / "needed.txt"
             lines = {name: f"{name}=={version}\n" for name, version in pins.items()}
@@ -124,7 +125,7 @@ def _build(folder: Path, pins: dict[str, str], roots: Sequence[str] | None) -> N
             wanted.write_text("".join(lines[name] for name in (pins if roots is None else roots)))
             how = ("--no-deps",) if roots is None else ("-c", str(lock))
             _called(
-                "-m", "pip", "--python", str(partial / "bin" / "python"), "install", "-q", *how, "--no-input",
+                partial, "-m", "pip", "--python", str(partial / "bin" / "python"), "install", "-q", *how, "--no-input",
                 "--retries", "1", "--disable-pip-version-check", "-r", str(wanted),
             )  # fmt: skip
         with suppress(OSError):  # another process was first
@@ -133,12 +134,28 @@ def _build(folder: Path, pins: dict[str, str], roots: Sequence[str] | None) -> N
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _called(*arguments: str) -> None:
+def _called(folder: Path, *arguments: str) -> None:
+    """Have this Python do something for a folder; if this process ends meanwhile, however it does, both end with it."""
     kept = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
-    command = [sys.executable, "-P", *arguments]  # nor does it find what the current folder has
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=kept)
-    if done.returncode:
-        raise RebuildError(*_told(done.stderr.splitlines() or done.stdout.splitlines()))
+    python = [sys.executable, "-P"]  # which finds nothing that the current folder has
+    read, held = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [*python, guard.__file__, str(folder), *python, *arguments], stdin=read, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, env=kept, start_new_session=True,
+        )  # fmt: skip
+    except BaseException:
+        os.close(held)
+        raise
+    finally:
+        os.close(read)
+    with process:
+        try:
+            out, err = process.communicate()
+        finally:
+            os.close(held)
+    if process.returncode:
+        raise RebuildError(*_told(err.splitlines() or out.splitlines()))
 
 
 def _told(lines: Sequence[str]) -> tuple[str, str]:

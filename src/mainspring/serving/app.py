@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from threading import Lock
@@ -30,7 +30,7 @@ from mainspring.serving.feedback.wire import expect_taken, read_labels
 from mainspring.serving.figures import figures
 from mainspring.serving.filling import Filling, unread
 from mainspring.serving.hanging import OwnThread
-from mainspring.serving.live import Live, load_live
+from mainspring.serving.live import AWAY, Live, load_live
 from mainspring.serving.openapi import document
 from mainspring.serving.page import describe, page_of
 from mainspring.serving.predictions.record import LOADTEST, Entry
@@ -50,7 +50,7 @@ from mainspring.serving.protocols.records import read_records, write_records
 from mainspring.serving.staying import Staying
 from mainspring.serving.streaming import KINDS, Form, StreamedAnswer, Streams, forms_of
 from mainspring.streams.wire import time_us
-from mainspring.web.app import JSON, MOST_ENTITIES, READS, Answer, Request, WebApp, encode
+from mainspring.web.app import JSON, MOST_ENTITIES, READS, STUCK, Answer, Request, WebApp, encode
 from mainspring.web.metrics import Counted, Metrics
 from mainspring.web.parameters import prefers_page
 from mainspring.web.request_error import RequestError
@@ -58,7 +58,9 @@ from mainspring.workspace import Workspace
 
 _log = logging.getLogger("mainspring.serving")
 _READERS = 16  # threads that wait for a store on another machine
-_LOADERS = 8  # threads at once that load what endpoints moved to
+_LOADERS = 8  # threads at once that load what endpoints moved to, and have not done so for long
+_LONG_S = 30.0
+_AWAY_S = 5.0  # an ordinary replacement of a model's process takes less
 _RETRY = ((b"retry-after", b"1"),)
 _POST = b"POST"
 _HEALTH = "/v2/health/"
@@ -76,6 +78,17 @@ _PREDICTIONS = Counted(
     "predictions_total",
     "Rows predicted.",
 )
+
+
+class _Load:
+    """What loads the version that an endpoint serves as of a generation."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.generation, self._began_at = endpoint.generation, time.monotonic()
+
+    def passed_s(self) -> float:
+        """For how long it has been loading."""
+        return time.monotonic() - self._began_at
 
 
 class ServingApp(WebApp):
@@ -110,6 +123,7 @@ class ServingApp(WebApp):
         super().__init__(Metrics({"endpoint": endpoints[0]} if len(endpoints) == 1 else {}, _PREDICTIONS), **limits)
         self._endpoints = EndpointStore(workspace.database)
         self._poll_s = poll_s
+        self._loads: dict[str, _Load] = {}
         self._staying = {name: Staying(poll_s) for name in endpoints}
         self._first = endpoints[0]
         self._retired: list[Live] = []
@@ -148,13 +162,14 @@ class ServingApp(WebApp):
             return Answer(_version().encode(), b"text/plain; charset=utf-8")
         return await super().respond(route, request)
 
-    def is_ready(self) -> bool:
-        """Whether each model answers, and none hung."""
-        return super().is_ready() and all(live.batcher.hanging.is_healthy for live in self.live.values())
+    def trouble(self) -> str:
+        """Besides, `stuck` if a model hangs, and `away` if one has had no process for longer than it takes to replace it."""
+        found = {live.trouble(_AWAY_S) for live in self.live.values()}
+        return super().trouble() or next((each for each in (STUCK, AWAY) if each in found), "")
 
     def told(self) -> Sequence[str]:
         """The versions that answer, and what became of features and threads."""
-        return figures(self.live)
+        return figures(self.live, {name: load.passed_s() for name, load in [*self._loads.items()]})
 
     def chores(self) -> list[Coroutine[Any, Any, None]]:
         """Besides, the endpoints are followed, and calls that take too long are given up."""
@@ -225,8 +240,8 @@ class ServingApp(WebApp):
         name = self._place(request.path).name
         return Answer(encode(live.inference.metadata(name, [str(live.version.number)])))
 
-    async def _tell_ready(self, _: Live, request: Request) -> Answer:
-        is_ready = self.is_ready()
+    async def _tell_ready(self, live: Live, request: Request) -> Answer:
+        is_ready = not (super().trouble() or live.trouble())
         told = {"name": self._place(request.path).name, "ready": is_ready}
         return Answer(encode(told), status=200 if is_ready else 503)
 
@@ -343,40 +358,46 @@ class ServingApp(WebApp):
                 closing.add_done_callback(self._closing.discard)
 
     async def _follow(self) -> None:
-        """Look each second whether endpoints moved; each loads its new model by itself, and holds up no other."""
-        loads: dict[str, Future[Any]] = {}
+        """Look each second whether endpoints moved; each loads its new model by itself, and holds up no other.
+
+        One that moves again while it loads begins anew beside that. A load that takes long counts no more among those that
+        may be under way at once, since it may never end.
+        """
         while True:
             await asyncio.sleep(self._poll_s)
             for name in self.live:
-                loads = {each: load for each, load in loads.items() if not load.done()}
-                if name in loads or len(loads) == _LOADERS:
+                quick = [each for each in [*self._loads.values()] if each.passed_s() < _LONG_S]
+                row = await asyncio.to_thread(self._due, name) if len(quick) < _LOADERS else None
+                before = self._loads.get(name)
+                if row is None or (before is not None and before.generation == row.generation):
                     continue
-                if await asyncio.to_thread(self._is_due, name):
-                    thread = OwnThread("models")  # the server's end waits for none
-                    loads[name] = thread.submit(copy_context().run, self._try, name)
-                    thread.end()
+                load = self._loads[name] = _Load(row)
+                thread = OwnThread("models")  # the server's end waits for none
+                thread.submit(copy_context().run, self._try, name, load)
+                thread.end()
 
-    def _is_due(self, name: str) -> bool:
-        """Whether what an endpoint moved to is to be loaded now."""
+    def _due(self, name: str) -> Endpoint | None:
+        """The endpoint, if what it moved to is to be loaded now."""
         staying = self._staying[name]
         try:
             row = self._moved(name)
         except BaseException as error:  # noqa: BLE001  # what answers now goes on answering, whatever keeps it from being read
             if staying.is_unread(said := _reason(error)):
                 self._say_why(name, said)
-            return False
-        return (
-            staying.is_due(self.live[name].endpoint.generation if row is None else row.generation) and row is not None
-        )
+            return None
+        return row if staying.is_due(self.live[name].endpoint.generation if row is None else row.generation) else None
 
-    def _try(self, name: str) -> None:
+    def _try(self, name: str, load: _Load) -> None:
         """Load what an endpoint moved to; what keeps it from there is said, and it is tried again later."""
         staying = self._staying[name]
         try:
-            self.follow(name)
+            self.follow(name, lambda: self._loads.get(name) is load)
         except BaseException as error:  # noqa: BLE001  # what answers now goes on answering, whatever the next one raises
-            if staying.failed(said := _reason(error)):
+            if self._loads.get(name) is load and staying.failed(said := _reason(error)):
                 self._say_why(name, f"{said.rstrip('.')}. It is tried again in {staying.pause_s:g} s.")
+        finally:
+            if self._loads.get(name) is load:
+                del self._loads[name]
 
     def _say_why(self, name: str, said: str) -> None:
         if not self._is_settled:  # what it reads may be closed by then
@@ -389,10 +410,10 @@ class ServingApp(WebApp):
             raise MainspringError("the endpoint is gone")
         return row if row.generation != self.live[name].endpoint.generation else None
 
-    def follow(self, name: str) -> None:
+    def follow(self, name: str, is_wanted: Callable[[], bool] = lambda: True) -> None:
         """Swap to what an endpoint serves, if it moved; the new model is loaded and warm before it answers.
 
-        What is loaded only when the server has ended is closed.
+        What is loaded only when the server has ended, or it is no longer wanted, is closed.
 
         Raises:
             MainspringError: the database, or the new model, can't be read.
@@ -400,9 +421,10 @@ class ServingApp(WebApp):
         row = self._moved(name)
         if row is None:
             return
-        before, made = self.live[name], load_live(self.workspace, row.name, timeout_s=self._timeout_s)
+        made = load_live(self.workspace, row.name, timeout_s=self._timeout_s)
         with self._swapping:
-            if not self._is_settled:
+            if not self._is_settled and is_wanted():
+                before = self.live[name]
                 made.go_on(before)
                 self.live[name] = made
                 self._retired.append(before)  # requests that began with it end with it, and then it is closed

@@ -18,7 +18,7 @@ class RaisedError(RuntimeError):
 
     def __init__(self, raised: BaseException) -> None:
         self.raised = raised
-        super().__init__(f"The model raised {type(raised).__name__}: {said_by(raised)}")
+        super().__init__(": ".join(filter(None, [f"The model raised {type(raised).__name__}", said_by(raised)])))
 
 
 def raised_by(error: BaseException) -> BaseException:

@@ -8,9 +8,9 @@ from mainspring.serving.live import Live
 from mainspring.web.metrics import counter, gauge
 
 
-def figures(lives: Mapping[str, Live]) -> list[str]:
-    """The lines of the endpoints that answer, by name."""
-    return [*_models(lives), *_features(lives), *_predictions(lives), *_labels(lives)]
+def figures(lives: Mapping[str, Live], loading: Mapping[str, float]) -> list[str]:
+    """The lines of the endpoints that answer, by name; those that are `loading` what they moved to have done so for seconds."""
+    return [*_models(lives), *_loading(loading), *_features(lives), *_predictions(lives), *_labels(lives)]
 
 
 def _models(lives: Mapping[str, Live]) -> list[str]:
@@ -30,6 +30,12 @@ def _models(lives: Mapping[str, Live]) -> list[str]:
         about = "Processes of a model that died, hung or leaked, and were replaced."
         lines += counter("mainspring_model_processes_replaced_total", about, replaced)
     return lines
+
+
+def _loading(loading: Mapping[str, float]) -> list[str]:
+    about = "For how long the version that an endpoint moved to has been loading."
+    seconds = [({"endpoint": name}, round(passed_s, 1)) for name, passed_s in sorted(loading.items())]
+    return gauge("mainspring_model_loading_seconds", about, seconds) if seconds else []
 
 
 def _features(lives: Mapping[str, Live]) -> list[str]:

@@ -9,23 +9,27 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from mainspring.errors import MainspringError, ModelError
-from mainspring.models import ModelVersion, Predictor, example_of, get_model_version, inputs_of
-from mainspring.models.signature import Columns
+from mainspring.errors import MainspringError
+from mainspring.models import ModelVersion, example_of, get_model_version, inputs_of
 from mainspring.secrets import redact
 from mainspring.serving.batching import SLOW_S, TIMEOUT_S, Batcher
 from mainspring.serving.endpoint import Endpoint, expect_inside, named_endpoint
 from mainspring.serving.feedback.intake import LabelIntake
 from mainspring.serving.filling import Filling
 from mainspring.serving.online import OnlinePredictor, load_predictor
+from mainspring.serving.patience import telling
 from mainspring.serving.predictions.log import PredictionLog, prediction_log
 from mainspring.serving.predictions.record import Entry, Source
 from mainspring.serving.protocols.inference import Inference
 from mainspring.serving.protocols.invocations import Invocations
+from mainspring.serving.warming import warmed_up
+from mainspring.web.app import STUCK
 from mainspring.workspace import Workspace
 
 _log = logging.getLogger("mainspring.serving")
 _WARM_CALLS = 5
+AWAY = "away"
+"""The trouble of a model whose own process is being started again."""
 
 
 class Live:
@@ -50,7 +54,8 @@ class Live:
         model = predictor.predictor
         given = inputs_of(example, model.signature)
         columns, _ = model.check(given)
-        call_s = _call_s(lambda rows: self._warm(model, columns, len(rows)), given)
+        with telling(f"{self.name} is still being warmed up for {endpoint.name}"):
+            call_s = _call_s(lambda rows: warmed_up(self.name, lambda: model.answer(columns, len(rows))), given)
         names = [field.name for field in model.signature.inputs]
         self.log, self.intake = log, intake
         self.features: Counter[str] = Counter()
@@ -80,6 +85,12 @@ class Live:
         own = self.predictor.predictor.restarts
         return None if own is None else self._replaced + own
 
+    def trouble(self, away_s: float = 0.0) -> str:
+        """Why no requests are to be sent to it: it is `stuck`, or has been `away` for so long; empty if they are."""
+        if not self.batcher.hanging.is_healthy:
+            return STUCK
+        return AWAY if self.predictor.predictor.away_s > away_s else ""
+
     def count(self, entry: Entry) -> Mapping[str, int] | None:
         """Count the features that were read for a request, and tell how many by status; None if the model takes none."""
         if entry.filled is None:
@@ -100,15 +111,6 @@ class Live:
         self.batcher.close()
         self.predictor.close()
 
-    def _warm(self, model: Predictor, columns: Columns, rows: int) -> None:
-        """Have the model answer its example; what it raises is told as its own."""
-        try:
-            model.answer(columns, rows)
-        except MainspringError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise ModelError(self.name, type(error).__name__, str(error), where="at its warm-up") from error
-
     def _read(self, example: Sequence[Any]) -> None:
         """Read the example's features, if it has keys; what keeps that from succeeding may pass."""
         columns, problems = self.predictor.check(example)
@@ -128,11 +130,14 @@ def load_live(workspace: Workspace, name: str, *, timeout_s: float = TIMEOUT_S) 
         CorruptBlobError: the model's bytes no longer match their digest.
         CodecError: the model holds a definition that the project doesn't have.
         ModelError: the model failed on its example.
+        UnavailableError: its own process can't load it.
+        InvalidError: its own process holds more than its limit as soon as it is warm.
     """
     endpoint = named_endpoint(name, workspace)
     expect_inside(endpoint)
     version = get_model_version(endpoint.version, workspace)
-    predictor = load_predictor(endpoint, workspace=workspace)
+    with telling(f"{version} is still being loaded for {name}"):
+        predictor = load_predictor(endpoint, workspace=workspace)
     example = example_of(version, workspace.blobs)
     log = prediction_log(workspace) if endpoint.log != "off" else None
     intake = LabelIntake(endpoint, workspace)

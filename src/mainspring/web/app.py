@@ -32,6 +32,8 @@ Scope = dict[str, Any]
 JSON = b"application/json"
 READS = b"GET, HEAD"
 _PROBES = ("/health", "/live", "/ready")
+STUCK = "stuck"
+"""The trouble of a process that only another one in its place mends."""
 MOST_ENTITIES = 10_000
 """How many entities a request may name whose features are read, unless a server is told otherwise."""
 _LONGEST_ID = 128
@@ -130,13 +132,16 @@ class WebApp:
         if route == "/metrics":
             counted = self.counted()
             return Answer((self.siblings.text(counted) if self.siblings else counted).encode(), CONTENT_TYPE)
-        is_ok = request.path == "/live" or self.is_ready()
-        said = "ok" if is_ok else "draining" if self.is_draining else "stuck"
-        return Answer(encode({"status": said}), status=200 if is_ok else 503)
+        trouble = "" if request.path == "/live" else self.trouble()
+        return Answer(encode({"status": trouble or "ok"}), status=503 if trouble else 200)
 
     def is_ready(self) -> bool:
         """Whether requests are to be sent here."""
-        return not self.is_draining
+        return not self.trouble()
+
+    def trouble(self) -> str:
+        """Why no requests are to be sent here, in a word; empty if they are."""
+        return "draining" if self.is_draining else ""
 
     def told(self) -> Sequence[str]:
         """More lines of `/metrics`."""

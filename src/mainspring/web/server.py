@@ -17,7 +17,7 @@ import uvicorn
 from mainspring.config import Settings, check_listen
 from mainspring.errors import ConfigError
 from mainspring.secrets import is_reference, resolve
-from mainspring.web.app import WebApp
+from mainspring.web.app import STUCK, WebApp
 from mainspring.web.http import Connection
 from mainspring.web.link import Link
 
@@ -77,8 +77,7 @@ class _Server(uvicorn.Server):
                 if isinstance(connection, Connection):
                     connection.end_if_overdue(self._app.read_timeout_s, _KEEP_ALIVE_S)
         if self._link is not None and counter % _TICKS == 0:
-            is_stuck = not (self._app.is_draining or self._app.is_ready())
-            self._link.beat(is_stuck=is_stuck, counted=self._app.counted())
+            self._link.beat(is_stuck=self._app.trouble() == STUCK, counted=self._app.counted())
         self._is_busy()
         return await super().on_tick(counter)
 

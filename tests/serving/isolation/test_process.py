@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mainspring.errors import ModelAwayError, ModelError, UnavailableError
+from mainspring.errors import InvalidError, MainspringError, ModelAwayError, ModelError, UnavailableError
 from mainspring.serving import OnlinePredictor, bind, load_predictor
 from mainspring.serving.isolation import IsolatedPredictor
 from mainspring.serving.isolation.process import ModelProcess
@@ -144,22 +144,64 @@ def test_a_call_that_hangs_is_ended_with_its_process(predictor: OnlinePredictor)
     assert process.pid != before
 
 
-@pytest.mark.journey  # a process loads its model
-def test_a_process_that_holds_too_much_is_replaced_and_one_that_is_closed_is_gone(
-    workspace: Workspace, caplog: pytest.LogCaptureFixture
+@pytest.mark.journey  # processes load their model
+def test_one_that_holds_too_much_once_warm_is_refused_and_one_later_replaced_as_others_are(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bind("lines", memory_mb=1)
-    with caplog.at_level(logging.WARNING, "mainspring.serving"):
-        found = load_predictor("lines", workspace=workspace)
-        while not process_of(found).replaced:
+    with pytest.raises(
+        InvalidError, match=r"memory of line/1: `1 MiB` is not enough: it holds [1-9]\d* MiB once it is"
+    ):
+        load_predictor("lines", workspace=workspace)
+    bind("lines", memory_mb=4_000)
+    found = load_predictor("lines", workspace=workspace)
+    process = process_of(found)
+    process._young = 7  # of those before it
+    monkeypatch.setattr("mainspring.serving.isolation.process._YOUNG_S", 0.0)  # this one counts as old
+    with caplog.at_level(logging.WARNING, "mainspring.serving"), monkeypatch.context() as leaks:
+        leaks.setattr("mainspring.serving.isolation.process.rss_bytes", lambda _: (4_000 << 20) + 1)
+        while not process.replaced:
             threading.Event().wait(0.02)
-    assert "more than its limit of 1 MiB" in caplog.text
-    pid = process_of(found).pid
+        assert 0 < found.predictor.away_s < 20
+    assert "holds 4,000 MiB, more than its limit of 4,000 MiB, and is replaced" in caplog.text
+    assert asked(found, 3) == pytest.approx(6.0)
+    assert process._retry_s == 1  # without the pause of those that end young
+    assert found.predictor.away_s == 0
+    pid = process.pid
     found.close()
     assert pid is None or not psutil.pid_exists(pid)
+    assert found.predictor.away_s > 0
     with pytest.raises(ModelAwayError):
         found([{"x": 1}])
-    bind("lines", memory_mb=4_000)
+
+
+@pytest.mark.journey  # a process loads its model
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        ("raise ValueError('not warm')", "line/1 failed at its warm-up: ValueError: not warm"),
+        ("raise KeyboardInterrupt", "line/1 failed at its warm-up: KeyboardInterrupt"),
+        ("os._exit(7)", "line/1: its process ended with status 7 before it was ready"),
+        (
+            "os.write(2, b'oh'); os._exit(7)",
+            "line/1: its process ended with status 7 before it was ready; the log has more",
+        ),
+    ],
+)
+def test_what_keeps_a_process_from_being_ready_is_told(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, does: str, said: str
+) -> None:
+    monkeypatch.setenv("LINES_CALL", does)
+    with pytest.raises(MainspringError) as caught:
+        load_predictor("lines", workspace=workspace)
+    assert str(caught.value).removesuffix(".") == said
+
+
+@pytest.mark.journey  # a process loads its model
+def test_a_process_that_takes_too_long_to_start_is_ended(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mainspring.serving.isolation.process._START_S", 0.05)
+    with pytest.raises(UnavailableError, match=r"^line/1: its process isn't ready within 0.05 s\.$"):
+        load_predictor("lines", workspace=workspace)
 
 
 @pytest.mark.journey  # a process loads its model

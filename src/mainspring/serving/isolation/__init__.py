@@ -11,6 +11,6 @@ __getattr__, __dir__, __all__ = exports(
     {
         "IsolatedPredictor": "mainspring.serving.isolation.predictor",
         "isolated_predictor": "mainspring.serving.isolation.predictor",
-        **dict.fromkeys(("Isolation", "isolation_of"), "mainspring.serving.isolation.environment"),
+        **dict.fromkeys(("Isolation", "isolation_of", "other_releases"), "mainspring.serving.isolation.environment"),
     },
 )

@@ -6,6 +6,7 @@ Those that say so, and those whose model was registered with another release of 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import msgspec
 
@@ -14,7 +15,7 @@ from mainspring.models import ModelVersion
 from mainspring.models.libraries import distributions_needed, release_differences
 from mainspring.models.pickled import CODEC
 from mainspring.pipelines.interpreter import Interpreter, rebuilt_interpreter, this_interpreter
-from mainspring.runs import read_environment
+from mainspring.runs import EnvironmentDifference, read_environment
 from mainspring.runs.environment import Environment, Installed, installed
 from mainspring.secrets import redact
 from mainspring.serving.endpoint import Endpoint
@@ -51,7 +52,7 @@ def isolation_of(endpoint: Endpoint, version: ModelVersion, workspace: Workspace
     differ = release_differences(version, lock, here, workspace.blobs)
     if not differ:
         return Isolation(this_interpreter(), memory, "as the endpoint says") if is_told else None
-    reason = ", ".join(f"{each.name} {each.recorded} (here {each.here or 'none'})" for each in differ)
+    reason = _told(differ)
     try:
         needed = _needed(version, lock, here, workspace)
         found = rebuilt_interpreter(lock, workspace.cache, needed=needed, asked_by=f"mainspring serve {endpoint.name}")
@@ -63,6 +64,17 @@ def isolation_of(endpoint: Endpoint, version: ModelVersion, workspace: Workspace
     return Isolation(found, memory, reason)
 
 
+def other_releases(endpoint: Endpoint, version: ModelVersion, workspace: Workspace) -> str:
+    """The releases that a model was registered with where others are here, which have it answered by a process of its own.
+
+    Empty if there are none, or its graph answers, which is the same in all of onnxruntime.
+    """
+    if version.environment is None or endpoint.runtime == "onnx":
+        return ""
+    lock = read_environment(workspace.blobs, version.environment, str(version))
+    return _told(release_differences(version, lock, installed(workspace.cache), workspace.blobs))
+
+
 def own_distributions(lock: Environment, here: Installed) -> set[str]:
     """What Mainspring itself requires: always, and of the recorded distributions those by which it reaches its stores."""
     own = {
@@ -71,6 +83,10 @@ def own_distributions(lock: Environment, here: Installed) -> set[str]:
         if not extra or (extra in _STORES and requirement.partition("[")[0] in lock.distributions)
     }
     return own | ({"psycopg-binary"} & lock.distributions.keys())
+
+
+def _told(differ: Sequence[EnvironmentDifference]) -> str:
+    return ", ".join(f"{each.name} {each.recorded} (here {each.here or 'none'})" for each in differ)
 
 
 def _needed(version: ModelVersion, lock: Environment, here: Installed, workspace: Workspace) -> set[str] | None:

@@ -70,6 +70,11 @@ class IsolatedPredictor(Predictor):
         """How often the model's process was replaced."""
         return self.process.replaced
 
+    @property
+    def away_s(self) -> float:
+        """For how long the model's process has been away."""
+        return self.process.away_s
+
     def give_up(self, after_s: float) -> bool:
         """End the question that has taken so long, with the process, which is started again; whether one is being answered."""
         return self.process.give_up(after_s)
@@ -87,6 +92,8 @@ def isolated_predictor(
     Raises:
         NotAllowedError: the version is files that aren't loaded.
         UnavailableError: the process doesn't start, or can't load the model; what it said.
+        ModelError: the model failed at its warm-up.
+        InvalidError: the process holds more than its limit as soon as it is warm.
     """
     _, signature = expect_model(version)
     project = workspace.project

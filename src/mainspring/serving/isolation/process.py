@@ -17,16 +17,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 
-from mainspring.errors import ModelAwayError, ModelError, UnavailableError
+from mainspring.errors import InvalidError, MainspringError, ModelAwayError, ModelError, UnavailableError
 from mainspring.pipelines.interpreter import Interpreter
 from mainspring.runners.resources import rss_bytes
 from mainspring.secrets import redact
 from mainspring.serving.isolation.wire import Asked, Order, Told, receive, send
+from mainspring.serving.patience import telling
 
 _log = logging.getLogger("mainspring.serving")
 _MODULE = "mainspring.serving.isolation.worker"
 _LOOK_S = 0.1
-_START_S = 120.0  # imports from a slow disk, of a cold environment
+_START_S = 900.0  # a large model from a slow disk; what takes longer hangs, and is worth another try
 _GRACE_S = 2.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0
 _YOUNG_S = 10.0
@@ -39,6 +40,7 @@ class _Child:
     def __init__(self, program: Sequence[str], environment: dict[str, str], folder: str, name: str) -> None:
         self.line, theirs = socket.socketpair()
         self.number, self._began_at = next(_numbers), time.monotonic()
+        self.has_said = False
         with theirs:
             self.process = subprocess.Popen(
                 [*program, str(theirs.fileno())], pass_fds=(theirs.fileno(),), env=environment, cwd=folder,
@@ -73,6 +75,7 @@ class _Child:
         assert self.process.stderr is not None
         with self.process.stderr as said:
             for text in said:
+                self.has_said = True
                 _log.warning("%s: %s", name, redact(text.decode(errors="replace").rstrip()))
 
 
@@ -87,11 +90,12 @@ class ModelProcess:
         self.replaced = 0
         self.streams = False
         self._child: _Child | None = None
+        self._away_at = time.monotonic()
         self._calls = threading.Lock()
         self._asked_at: float | None = None
         self._asking: set[int] = set()  # the threads that ask, or wait until another has its answer
         self._looks, self._began, self._ends = threading.Event(), threading.Event(), threading.Event()
-        self._refusal: UnavailableError | None = None
+        self._refusal: Exception | None = None
         self._starting: _Child | None = None
         self._retry_s, self._young = 1.0, 0
         self._watcher: threading.Thread | None = None
@@ -101,6 +105,8 @@ class ModelProcess:
 
         Raises:
             UnavailableError: it doesn't start; what it said.
+            ModelError: the model failed at its warm-up.
+            InvalidError: it holds more than its limit as soon as it is warm.
         """
         # The kernel ends a process with the thread that started it, so all are started by the one that watches them.
         self._watcher = threading.Thread(target=self._watch, name=f"watches {self.name}", daemon=True)
@@ -114,6 +120,11 @@ class ModelProcess:
         """The process that answers now."""
         child = self._child
         return None if child is None else child.process.pid
+
+    @property
+    def away_s(self) -> float:
+        """For how long no process has been there to answer; 0 if one is."""
+        return 0.0 if self._child is not None else time.monotonic() - self._away_at
 
     @property
     def child(self) -> int:
@@ -138,7 +149,7 @@ class ModelProcess:
                 told = receive(now.line, Told)
             except (EOFError, OSError) as error:
                 if self._child is now:
-                    self._child = None
+                    self._is_away()
                 self._looks.set()
                 now.kill()
                 raise ModelAwayError(self.name, "its process ended on this request", self._retry_s) from error
@@ -164,7 +175,7 @@ class ModelProcess:
         """
         child, asked_at = self._child, self._asked_at
         if child is not None and asked_at is not None and asked_at + after_s < time.monotonic():
-            _log.warning("%s: its process does not answer and is replaced", self.name)
+            _log.warning("%s: its process doesn't answer and is replaced", self.name)
             child.kill()
         return bool(self._asking)
 
@@ -193,7 +204,7 @@ class ModelProcess:
         """Keep a process up until the end."""
         try:
             child: _Child | None = self._started()
-        except UnavailableError as error:
+        except Exception as error:  # noqa: BLE001  # it is raised by who waits for the start
             self._refusal = error
             return
         finally:
@@ -204,7 +215,8 @@ class ModelProcess:
             if child is not None and self._is_well(child):
                 continue
             if child is not None:
-                self._child = None
+                self._is_away()
+                self._young = 0 if child.is_old() else self._young
                 child.end()
                 self.replaced += 1
             child = None if self._ends.is_set() else self._replacement()
@@ -218,14 +230,22 @@ class ModelProcess:
         code = child.process.poll()
         if code is not None or self._child is not child:
             _log.warning("%s: its process %s and is replaced", self.name, _ending(code))
-            self._young = 0 if child.is_old() else self._young
             return False
-        used = rss_bytes(child.process.pid) if self._memory_bytes is not None else 0
-        if self._memory_bytes is not None and used > self._memory_bytes:
-            said = "%s: its process holds %d MiB, more than its limit of %d MiB, and is replaced"
-            _log.warning(said, self.name, used // _MIB, self._memory_bytes // _MIB)
-            return False
-        return True
+        held = self._too_much(child)
+        if held:
+            said = "%s: its process holds %s, more than its limit of %s, and is replaced"
+            _log.warning(said, self.name, _mebibytes(held), _mebibytes(self._memory_bytes or 0))
+        return not held
+
+    def _too_much(self, child: _Child) -> int:
+        """How many bytes a process holds if that is more than its limit, else 0."""
+        held = 0 if self._memory_bytes is None else rss_bytes(child.process.pid)
+        return held if self._memory_bytes is not None and held > self._memory_bytes else 0
+
+    def _is_away(self) -> None:
+        """Note that no process answers from now on."""
+        if self._child is not None:
+            self._child, self._away_at = None, time.monotonic()
 
     def _replacement(self) -> _Child | None:
         """Another process, after a pause that grows while they end young; None if it doesn't start, or all is to end."""
@@ -235,13 +255,20 @@ class ModelProcess:
         if self._ends.wait(pause_s):
             return None
         try:
-            return self._started()
-        except UnavailableError as error:
+            with telling(f"{self.name}: its process is still being started"):
+                return self._started()
+        except (MainspringError, OSError) as error:
             _log.warning("%s", redact(str(error)))
             return None
 
     def _started(self) -> _Child:
-        """A process that is ready, which answers from now on."""
+        """A process that is ready, which answers from now on.
+
+        Raises:
+            UnavailableError: it doesn't start; what it said.
+            ModelError: the model failed at its warm-up.
+            InvalidError: it holds more than its limit as soon as it is warm.
+        """
         folders = os.pathsep.join(self._order.folders)
         if self._interpreter.paths is None:
             folders = os.pathsep.join(dict.fromkeys([*self._order.folders, *filter(None, sys.path)]))
@@ -252,16 +279,25 @@ class ModelProcess:
             send(child.line, self._order)
             told = receive(child.line, Told)
             child.line.settimeout(None)
-        except (EOFError, OSError) as error:
-            slow = f"its process isn't ready within {_START_S:g} s"
+        except TimeoutError as error:
             child.end()
-            how = slow if isinstance(error, TimeoutError) else f"its process {_ending(child.process.returncode)}"
-            raise UnavailableError(self.name, f"{how}, before it was ready; the log has more") from error
+            raise UnavailableError(self.name, f"its process isn't ready within {_START_S:g} s") from error
+        except (EOFError, OSError) as error:
+            child.end(_GRACE_S)  # what ends by itself has a moment to, so that its own end is told
+            how = f"its process {_ending(child.process.returncode)} before it was ready"
+            raise UnavailableError(self.name, f"{how}{'; the log has more' * child.has_said}") from error
         finally:
             self._starting = None
         if told.error:
             child.end(_GRACE_S)
+            if told.where:
+                raise ModelError(self.name, told.error, told.message, told.trace, where=told.where)
             raise UnavailableError(self.name, f"its own process can't load it: {told.message.rstrip('.')}")
+        held = self._too_much(child)
+        if held:
+            child.end()
+            limit, needs = _mebibytes(self._memory_bytes or 0), _mebibytes(held)
+            raise InvalidError(f"memory of {self.name}", limit, f"enough: it holds {needs} once it is warm")
         self.streams = bool(told.answers)
         self._child = child
         return child
@@ -271,6 +307,10 @@ def _ending(code: int | None) -> str:
     if code is None:
         return "doesn't answer"
     return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size // _MIB:,} MiB"
 
 
 _numbers = count(1)

@@ -62,13 +62,17 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What a process says: the answers to rows or a part of one, or the type, text and place of what was raised."""
+    """What a process says: the answers to rows or a part of one, or the type, text and place of what was raised.
+
+    `where` is at what the model raised it, before it was asked anything; empty if it is no failure of the model.
+    """
 
     answers: Any = None
     has_more: bool = False
     error: str = ""
     message: str = ""
     trace: str = ""
+    where: str = ""
 
 
 _KINDS: Mapping[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {

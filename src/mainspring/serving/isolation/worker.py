@@ -17,11 +17,12 @@ from typing import Any
 
 from mainspring.artifacts.project import importing_from
 from mainspring.config import Settings
-from mainspring.errors import MainspringError
+from mainspring.errors import MainspringError, ModelError
 from mainspring.models import Predictor, example_of, get_model_version, inputs_of, load_onnx
 from mainspring.runners.worker import end_with_parent
 from mainspring.serving.failures import said_by, sendable
 from mainspring.serving.isolation.wire import Asked, Order, Told, columns_of, encode, receive, send, send_encoded
+from mainspring.serving.warming import warmed_up
 from mainspring.workspace import Project, Workspace, using
 
 
@@ -36,8 +37,13 @@ def main(line: socket.socket) -> None:
     with importing_from(folders), Workspace.open(project=project) as workspace, using(workspace):
         try:
             predictor = _loaded(order, workspace)
-        except MainspringError as error:
-            send(line, Told(error=type(error).__name__, message=str(error)))
+        except ModelError as error:
+            send(line, Told(error=error.kind, message=error.message, trace=error.trace, where=error.where))
+            return
+        except BaseException as error:  # noqa: BLE001  # a module of the project may raise anything; it is told to who serves
+            kind, said = type(error).__name__, said_by(error)
+            message = said if isinstance(error, MainspringError) else ": ".join(filter(None, [kind, said]))
+            send(line, Told(error=kind, message=message))
             return
         send(line, Told(predictor.streams))
         _answer(line, predictor)
@@ -51,7 +57,7 @@ def _loaded(order: Order, workspace: Workspace) -> Predictor:
         predictor = Predictor.load(version, workspace.blobs, workspace=workspace)
     example = inputs_of(example_of(version, workspace.blobs), predictor.signature)
     if example:
-        predictor(example)  # its first call is slower than those to come
+        warmed_up(str(version), lambda: predictor(example))  # its first call is slower than those to come
     return predictor
 
 

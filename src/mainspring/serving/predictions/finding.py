@@ -13,7 +13,7 @@ import msgspec
 import polars as pl
 
 from mainspring.clock import FIRST_US, LAST_US, from_us, to_us
-from mainspring.errors import NotFoundError, StorageError, counted, listed
+from mainspring.errors import InvalidError, NotFoundError, StorageError, counted, listed
 from mainspring.ledger import note_search
 from mainspring.serving.parts import read_records, scan_part, uncompacted
 from mainspring.serving.predictions._store import PredictionParts
@@ -21,7 +21,7 @@ from mainspring.serving.predictions.frames import SCHEMA, frame_of, types_of
 from mainspring.serving.predictions.ids import id_at, time_of, writer_of
 from mainspring.serving.predictions.keys import text_of
 from mainspring.serving.predictions.log import predictions_folder
-from mainspring.serving.predictions.record import LOADTEST, Head, Logged, decode
+from mainspring.serving.predictions.record import LOADTEST, ROLES, Head, Logged, decode
 from mainspring.store import last_record, list_kept_aside, list_segments, read_segment, records_holding
 from mainspring.workspace import Workspace, current_workspace
 
@@ -94,6 +94,7 @@ def scan_predictions(
 
     Raises:
         StorageError: the log can't be read.
+        InvalidError: there is no such role.
     """
     return as_one(prediction_frames(endpoint, since, until, role=role, workspace=workspace or current_workspace()))
 
@@ -102,6 +103,8 @@ def prediction_frames(
     endpoint: str, since: datetime | None, until: datetime | None, *, role: str | None = None, workspace: Workspace
 ) -> list[pl.LazyFrame]:  # fmt: skip
     """What `scan_predictions` gives as one frame, in those that have each its own types; raises as it does."""
+    if role is not None and role not in ROLES:
+        raise InvalidError("role", role, f"a role of predictions: {', '.join(ROLES)}")
     since_us = FIRST_US if since is None else to_us(since)
     until_us = LAST_US if until is None else to_us(until)
     note_search(f"predictions of {endpoint}")

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 OUTSIDE = "outside"
 """The runtime of what a service that runs outside answered; its version is its own word, and may be called as a model is."""
-LOADTEST = "loadtest"
-"""The role of what a load test asked for: it is in the log, and in nothing that is told of an endpoint's predictions."""
+STABLE, SHADOW, LOADTEST = "stable", "shadow", "loadtest"
+"""Roles of predictions. What a load test asked for is in the log, and in nothing that is told of an endpoint's predictions."""
+ROLES = (STABLE, SHADOW, LOADTEST)
 
 
 class ReadFeatures(msgspec.Struct, frozen=True, array_like=True):
@@ -104,7 +105,7 @@ class Source:
         endpoint: Endpoint,
         read_features: Callable[[Reading], ReadFeatures] | None = None,
         *,
-        role: str = "stable",
+        role: str = STABLE,
     ) -> None:
         self.endpoint, self.generation, self.version = endpoint.name, endpoint.generation, endpoint.version
         self.role, self.runtime = role, OUTSIDE if endpoint.is_outside else endpoint.runtime
