@@ -137,31 +137,33 @@ class Connection(HttpToolsProtocol):
             return
         start, size = 0, len(data)
         while start < size and self._last is None:
-            end = min(self._piece_end(data, start), size)
-            if end == start:
+            if self._left:
+                piece = data[start : start + self._left]
+                self._left -= len(piece)
+                self._parse(piece)
+            elif piece := data[start : self._piece_end(data, start)]:
+                self._take(piece)
+            else:
                 self._refuse(_too_long())
                 return
-            self._take(data[start:end])
-            start = end
+            start += len(piece)
 
     def _piece_end(self, data: bytes, start: int) -> int:
-        """Where what is parsed next ends; at its start if that would make a head too long."""
-        if self._left is not None:
-            return start + self._left
+        """Where a head, or a part of a body of unknown length, ends; at its start if that would make a head too long."""
         begun = (self._seam + data[start : start + 3]).find(_BLANK_LINE) if self._seam else -1
         at = start + begun - len(self._seam) if begun >= 0 else data.find(_BLANK_LINE, start)
         end = at + len(_BLANK_LINE) if begun >= 0 or at >= 0 else len(data)
         return min(end, start + MOST_HEAD_BYTES - self._fed) if self._is_head else end
 
     def _take(self, piece: bytes) -> None:
+        self._has_body = False
         if self._is_head:
             if not self._fed:
                 self._since = self.loop.time()
             self._fed += len(piece)
-        self._has_body = False
         self._parse(piece)
-        self._seam = b"" if self._left is not None or piece.endswith(_BLANK_LINE) else (self._seam + piece[-3:])[-3:]
-        if self._is_head or self._has_body:
+        self._seam = b"" if piece.endswith(_BLANK_LINE) else (self._seam + piece[-3:])[-3:]
+        if self._is_head or self._has_body or self._left is not None:
             self._dry = 0
             return
         self._dry += len(piece)
@@ -170,8 +172,6 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._has_body = True
-        if self._left is not None:
-            self._left -= len(body)
         super().on_body(body)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's signature; uvicorn's own answers nothing
