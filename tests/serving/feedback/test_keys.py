@@ -31,10 +31,13 @@ from mainspring.serving.predictions import (
     Entry,
     Source,
     compact_predictions,
+    frames,
     get_prediction,
     prediction_log,
     scan_predictions,
 )
+from mainspring.serving.predictions.frames import typed_column
+from mainspring.serving.predictions.keys import texts_of
 from mainspring.workspace import Workspace, using
 
 pytestmark = pytest.mark.one_backend("keys are compared above every store")
@@ -227,6 +230,38 @@ def test_a_logged_value_that_its_type_does_not_hold_changes_no_key_beside_it(
     by_http(lab, [value], 5.0)
     assert lab.found() == {entries[0].first: 5.0}
     assert get_prediction(entries[1].first)["input.of"] == str(logged)
+
+
+def test_values_that_a_type_does_not_hold_have_the_texts_that_each_has_alone() -> None:
+    given = [
+        300,
+        "08:30",
+        "08:34:00+02:00",
+        "2026-01-31T08:30:00+02:00",
+        "0001-01-01T00:00:00+05:00",
+        7,
+        1.5,
+        True,
+        "x",
+        None,
+    ]
+    for dtype in VALUES:
+        alone = [texts_of(typed_column("of", [each], dtype))[0] for each in given]
+        for order in (1, -1):
+            assert typed_column("of", given[::order], dtype).to_list() == alone[::order], dtype
+
+
+def test_many_values_that_a_type_does_not_hold_are_read_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def counted(column: pl.Series) -> pl.Series:
+        made.append(column.name)
+        return texts_of(column)
+
+    monkeypatch.setattr(frames, "texts_of", counted)
+    values = [f"08:34:{each % 60:02}{'+02:00' if each % 2 else ''}" for each in range(10_000)]
+    assert typed_column("of", values, "time").to_list()[:2] == ["08:34:00", "08:34:01+02:00"]
+    assert len(made) < 5
 
 
 @pytest.mark.parametrize(

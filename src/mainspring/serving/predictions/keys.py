@@ -52,15 +52,14 @@ def holding(dtype: str) -> Callable[[Any], Any] | None:
 
 
 def _instant(value: Any, unit: timedelta | None, zone: ZoneInfo | None) -> Any:
-    if isinstance(value, str):
-        try:
-            value = msgspec.convert(value, datetime)
-        except msgspec.ValidationError:
-            return value
-    if not isinstance(value, datetime):
+    try:
+        told = msgspec.convert(value, datetime) if isinstance(value, str) else value
+    except msgspec.ValidationError:
+        return value
+    if not isinstance(told, datetime):
         return value
     try:
-        known = (value if value.tzinfo else value.replace(tzinfo=zone or UTC)).astimezone(UTC)
+        known = (told if told.tzinfo else told.replace(tzinfo=zone or UTC)).astimezone(UTC)
     except OverflowError:  # before the year 1, or after 9999
         return value
     cut = known if unit is None else known - timedelta(microseconds=known.microsecond) % unit
@@ -151,7 +150,7 @@ def texts_of(column: pl.Series) -> pl.Series:
     import polars as pl
 
     frame = pl.DataFrame({column.name: column})
-    return frame.select(text_of(column.name, frame.schema).alias(column.name)).to_series()
+    return frame.with_columns(text_of(column.name, frame.schema).alias(column.name)).to_series()
 
 
 def key_texts(name: str, values: Sequence[Any]) -> pl.Series:
