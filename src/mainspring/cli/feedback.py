@@ -121,12 +121,12 @@ def _log_file(invocation: Invocation, endpoint: str, file: str, columns: dict[st
 def _log_one(invocation: Invocation, endpoint: str, told: dict[str, Any], label: str) -> Taken:
     from mainspring.serving import get_endpoint
     from mainspring.serving.feedback import LabelIntake
-    from mainspring.serving.feedback.checking import from_text
+    from mainspring.serving.feedback.checking import from_text, key_from_text
 
     intake = LabelIntake(get_endpoint(endpoint, invocation.workspace), invocation.workspace)
     check = intake.check
     types = {name: field.dtype for name, field in check.key_fields.items()}
-    key = told["key"] and {name: from_text(value, types.get(name, "")) for name, value in told["key"].items()}
+    key = told["key"] and {name: key_from_text(value, types.get(name, "")) for name, value in told["key"].items()}
     record = {name: value for name, value in (told | {"key": key}).items() if value is not None}
     record["label"] = from_text(label, check.label.dtype if check.label else "")
     return intake([(0, record)], "cli").expect_all()

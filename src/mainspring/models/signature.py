@@ -170,7 +170,7 @@ class Field(msgspec.Struct, frozen=True):
         try:
             known = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
         except OverflowError:  # before the year 1, or after 9999, where only its zone has it
-            return found, ""
+            return None, f"{shorten(str(value), 40)} is in no year from 1 to 9999 in UTC"
         kept = known if _ZONED.search(self.dtype) else known.replace(tzinfo=None)
         return kept, self._too_far(value, known - _EPOCH)
 

@@ -24,6 +24,7 @@ from mainspring.serving.endpoint import (
 from mainspring.serving.feedback.intake import LabelIntake, Taken
 from mainspring.serving.label_rule import LabelRule, Match, Pick, changed_rule, expect_in_log
 from mainspring.serving.predictions.ids import ids_from
+from mainspring.serving.predictions.keys import plain_floats, plain_key
 from mainspring.serving.predictions.log import prediction_log
 from mainspring.serving.predictions.record import Entry, Source
 from mainspring.workspace import Workspace, current_workspace
@@ -168,19 +169,22 @@ def _columns(inputs: Any, key: Sequence[str]) -> tuple[Columns, int]:
     """Records, or a table, as columns; what a record lacks is null, and it lacks no column of the key."""
     if not isinstance(inputs, list | tuple):
         from mainspring.data import as_polars
-        from mainspring.serving.predictions.keys import plain_floats
 
         frame = as_polars(inputs, drop_index=True)
         _expect_key(key, frame.columns, "inputs")
         plain = frame.with_columns(plain_floats(frame[name]) for name in key)
-        return {name: plain[name].to_list() for name in plain.columns}, plain.height
+        return _with_plain_keys({name: plain[name].to_list() for name in plain.columns}, key), plain.height
     names: dict[str, None] = {}
     for place, record in enumerate(inputs):
         if not isinstance(record, Mapping) or not all(isinstance(name, str) for name in record):
             raise WrongTypeError(f"inputs[{place}]", record, "a record of columns by name")
         _expect_key(key, record, f"inputs[{place}]")
         names |= dict.fromkeys(record)
-    return {name: [record.get(name) for record in inputs] for name in names}, len(inputs)
+    return _with_plain_keys({name: [record.get(name) for record in inputs] for name in names}, key), len(inputs)
+
+
+def _with_plain_keys(columns: dict[str, list[Any]], key: Sequence[str]) -> Columns:
+    return columns | {name: list(map(plain_key, columns[name])) for name in key if name in columns}
 
 
 def _expect_key(key: Sequence[str], names: Collection[str], path: str) -> None:

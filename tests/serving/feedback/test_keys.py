@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
 import httpx
 import msgspec
+import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from click.testing import CliRunner
@@ -23,7 +26,7 @@ from mainspring.data.tables.type_names import named_type
 from mainspring.errors import InvalidError
 from mainspring.models import Field, Output, Signature, register
 from mainspring.serving import ServingApp, bind, get_endpoint, outside_service
-from mainspring.serving.feedback import compact_feedback, labelled, labels_of, log_dataset, log_labels
+from mainspring.serving.feedback import compact_feedback, labelled, labels_of, log_dataset, log_labels, scan_labels
 from mainspring.serving.feedback.frames import frame_of, united
 from mainspring.serving.feedback.intake import feedback_log
 from mainspring.serving.feedback.record import Labels
@@ -31,10 +34,13 @@ from mainspring.serving.predictions import (
     Entry,
     Source,
     compact_predictions,
+    frames,
     get_prediction,
     prediction_log,
     scan_predictions,
 )
+from mainspring.serving.predictions.frames import typed_column
+from mainspring.serving.predictions.keys import texts_of
 from mainspring.workspace import Workspace, using
 
 pytestmark = pytest.mark.one_backend("keys are compared above every store")
@@ -229,11 +235,45 @@ def test_a_logged_value_that_its_type_does_not_hold_changes_no_key_beside_it(
     assert get_prediction(entries[1].first)["input.of"] == str(logged)
 
 
+def test_values_that_a_type_does_not_hold_have_the_texts_that_each_has_alone() -> None:
+    given = [
+        300,
+        "08:30",
+        "08:34:00+02:00",
+        "2026-01-31T08:30:00+02:00",
+        "0001-01-01T00:00:00+05:00",
+        7,
+        1.5,
+        True,
+        "x",
+        None,
+    ]
+    for dtype in VALUES:
+        alone = [texts_of(typed_column("of", [each], dtype))[0] for each in given]
+        for order in (1, -1):
+            assert typed_column("of", given[::order], dtype).to_list() == alone[::order], dtype
+
+
+def test_many_values_that_a_type_does_not_hold_are_read_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def counted(column: pl.Series) -> pl.Series:
+        made.append(column.name)
+        return texts_of(column)
+
+    monkeypatch.setattr(frames, "texts_of", counted)
+    values = [f"08:34:{each % 60:02}{'+02:00' if each % 2 else ''}" for each in range(10_000)]
+    assert typed_column("of", values, "time").to_list()[:2] == ["08:34:00", "08:34:01+02:00"]
+    assert len(made) < 5
+
+
 @pytest.mark.parametrize(
     ("dtype", "value"),
     [
         ("time", "08:34:00+02:00"),
         ("datetime[ns]", "2300-01-01T00:00:00"),
+        ("datetime[us]", "0001-01-01T00:00:00+05:00"),
+        ("datetime[ms, UTC]", "9999-12-31T23:00:00-05:00"),
         ("duration[ns]", "P200000D"),
         ("duration[us]", "P999999999D"),
         ("duration[us]", "P99999999999W"),
@@ -315,7 +355,7 @@ def _told() -> tuple[list[Any], list[Any]]:
     found = labelled("fraud").sort("id").collect()
     ids = found["id"].to_list()
     own = [[label["label"] for label in labels_of(each)] for each in ids]
-    assert [each[:1] for each in own] == [[label] if label else [] for label in found["label"]]
+    assert [each[:1] for each in own] == [[] if label is None else [label] for label in found["label"]]
     return found["input.of"].to_list(), found["label"].to_list()
 
 
@@ -327,3 +367,79 @@ def test_a_table_of_narrow_floats_is_of_the_keys_that_json_has(folder: Any) -> N
     fraud.log(narrow, [1.0])
     fraud.label({"key": {"of": 0.1}, "label": 2.0})
     assert sorted(labelled("fraud").collect()["label"]) == [1.0, 2.0]
+
+
+def test_a_text_is_a_key_of_its_own_however_it_would_read_as_a_number(folder: Any) -> None:
+    texts = [
+        "1.10",
+        "1.1",
+        "1",
+        "1.0",
+        "1e5",
+        "12e4",
+        "100000",
+        "120000",
+        "-0",
+        "0",
+        " 5",
+        "5 ",
+        "5",
+        "0017",
+        "true",
+        "True",
+    ]
+    fraud = outside_service("fraud", "1", label_key=["of"], label_window="1d", label_type="str")
+    fraud.log([{"of": each} for each in texts], [1.0] * len(texts))
+    path = folder[0] / "labels.csv"
+    pl.DataFrame({"of": texts, "label": [f"csv {each}" for each in texts]}).write_csv(path)
+    runs = [[str(path)], *(["--key", f"of={each}", "--label", f"option {each}"] for each in texts)]
+    for number, args in enumerate(runs):
+        found = CliRunner().invoke(cli, ["-C", str(folder[0]), "feedback", "add", "fraud", *args])
+        assert found.exit_code == 0, found.output
+        if number in (0, len(runs) - 1):
+            way = "option" if number else "csv"
+            assert _told() == (texts, [f"{way} {each}" for each in texts])
+
+
+@pytest.mark.parametrize("given", [7, 0.1, -5.25, 1e-7, True, 2**60])
+def test_a_text_that_spells_a_number_as_json_does_is_its_key(given: Any, folder: Any) -> None:
+    fraud = outside_service("fraud", "1", label_key=["of"], label_window="1d")
+    fraud.log([{"of": given}], [1.0])
+    told = msgspec.json.encode(given).decode()
+    args = ["-C", str(folder[0]), "feedback", "add", "fraud", "--key", f"of={told}", "--label", "1"]
+    assert CliRunner().invoke(cli, args).exit_code == 0
+    assert _told()[1] == [1]
+
+
+FOREIGN: list[tuple[Any, str]] = [
+    (np.float32(0.1), "0.1"), (np.float16(0.5), "0.5"), (np.float64(0.1), "0.1"), (np.bool_(True), "true"), (np.int64(5), "5"),
+    (np.str_("a"), "a"), (np.datetime64("2026-01-31T08:30:00", "ns"), "2026-01-31T08:30:00"),
+    (pd.Timestamp("2026-01-31 08:30:00.123456789"), "2026-01-31T08:30:00.123456"),
+    (pd.Timestamp("2026-01-31 08:30", tz="Europe/Berlin"), "2026-01-31T07:30:00Z"),
+    (datetime(2026, 1, 31, 8, 30, tzinfo=timezone(timedelta(hours=2))), "2026-01-31T06:30:00Z"),
+    (datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5))), "0001-01-01T00:00:00+05:00"),
+    (time(8, 30, tzinfo=UTC), "08:30:00"), (Decimal("12.30"), "12.30"), (Decimal("1E+5"), "100000"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "key"), FOREIGN, ids=[f"{type(value).__name__} {key}" for value, key in FOREIGN])
+def test_a_value_of_any_library_has_one_key_in_records_and_tables(value: Any, key: str, folder: Any) -> None:
+    fraud = outside_service("fraud", "1", label_key=["of"], label_window="1d", label_match="all", label_type="str")
+    own = pd.DataFrame({"of": [value]}) if key[:4] != "0001" else [{"of": value}]  # which tables don't hold
+    fraud.log([{"of": value}], [1.0])
+    fraud.log(own, [1.0])
+    fraud.label({"key": {"of": value}, "label": "record"})
+    assert scan_labels("fraud").collect()["key.of"].to_list() == [key]
+    assert _told()[1] == ["record"] * 2
+    log_labels(
+        "fraud", own.assign(label="table") if isinstance(own, pd.DataFrame) else [{"of": value, "label": "table"}]
+    )
+    assert _told()[1] == ["table"] * 2
+
+
+def test_bytes_and_the_text_of_them_are_one_key_for_one_prediction_and_for_all(folder: Any) -> None:
+    fraud = outside_service("fraud", "1", label_key=["of"], label_window="1d", label_type="str")
+    fraud.log([{"of": "bG9uZ2VyIGtleQ=="}], [1.0])
+    fraud.log([{"of": b"longer key"}], [1.0])
+    fraud.label({"key": {"of": b"longer key"}, "label": "it"})
+    assert _told()[1] == [None, "it"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, chain
@@ -64,10 +65,20 @@ def _forms(value: Any, text: str) -> Sequence[bytes]:
     if _INTEGER.fullmatch(text) and abs(int(text)) < 1 << 53:
         forms = [text.encode(), *map(msgspec.msgpack.encode, (int(text), float(text)))]
     elif isinstance(value, str) and not _NUMBER.fullmatch(text):
-        forms = [msgspec.msgpack.encode(text)]  # with its length: `user 12` is not in what holds `user 123`
+        # with their lengths: `user 12` is not in what holds `user 123`
+        forms = [msgspec.msgpack.encode(each) for each in (text, *_bytes_of(text))]
     else:
         return ()
     return forms if min(map(len, forms)) >= _LEAST_BYTES else ()
+
+
+def _bytes_of(text: str) -> Sequence[bytes]:
+    """The bytes that have a text as their key, if some have."""
+    try:
+        found = base64.b64decode(text, validate=True)
+    except ValueError:
+        return ()
+    return (found,) if base64.b64encode(found).decode() == text else ()
 
 
 def alike(

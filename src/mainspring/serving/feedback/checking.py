@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 from mainspring.errors import MainspringError, NotFoundError, close_names, listed, shorten
 from mainspring.foreign import read_foreign
 from mainspring.models import Field, Problem, Signature, expect_model, get_model_version
@@ -164,6 +166,19 @@ def from_text(text: str, dtype: str) -> Any:
     except ValueError:
         return text
     return value if isinstance(value, bool | int | float) else text
+
+
+def key_from_text(text: str, dtype: str) -> Any:
+    """The same of a key, which without a type is no number that is spelt in another way than it is told.
+
+    >>> key_from_text("1.1", ""), key_from_text("1.10", ""), key_from_text("12e4", ""), key_from_text("1.0", "f64")
+    (1.1, '1.10', '12e4', 1.0)
+    """
+    value = from_text(text, dtype)
+    if dtype or isinstance(value, str):
+        return value
+    is_whole = isinstance(value, float) and value.is_integer()  # which is told as an integer
+    return text if is_whole or msgspec.json.encode(value).decode() != text else value
 
 
 def _instant(record: Mapping[str, Any], name: str) -> int | None:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
-from mainspring.serving.predictions.keys import NARROW, held, rounded
+from mainspring.serving.predictions.keys import NARROW, held, plain_key, rounded
 from mainspring.serving.predictions.record import storable
 from mainspring.store.frames import LARGEST_RECORD_BYTES
 
@@ -60,7 +60,7 @@ def stored_key(value: Any, dtype: str = "") -> Any:
     """
     if dtype in NARROW:
         return rounded(value, dtype)
-    return _logged(_spelt(held(value, dtype)) if dtype else value)
+    return _logged(_spelt(held(value, dtype)) if dtype else plain_key(value))
 
 
 def _spelt(value: Any) -> Any:

@@ -10,7 +10,7 @@ import polars as pl
 
 from mainspring.data import as_polars
 from mainspring.errors import InvalidError, NotFoundError, close_names, listed
-from mainspring.serving.feedback.checking import FIELDS, KEY, LABEL, PREDICTION, LabelCheck, from_text
+from mainspring.serving.feedback.checking import FIELDS, KEY, LABEL, PREDICTION, LabelCheck, from_text, key_from_text
 from mainspring.serving.predictions.keys import plain_floats
 from mainspring.streams.wire import read_records
 
@@ -77,12 +77,13 @@ def _read_csv(path: Path, check: LabelCheck, columns: Mapping[str, str]) -> Tabl
     is_text = {PREDICTION, "id", *types} & chosen.keys()
     texts = {chosen[name]: pl.String for name in is_text}
     frame = pl.read_csv(path, glob=False, infer_schema_length=None, schema_overrides=texts)
-    read = frame.with_columns(
-        pl.Series(chosen[name], [text and from_text(text, dtype) for text in frame[chosen[name]]], dtype=pl.Object)
+    whole = frame.with_columns(
+        pl.Series(chosen[name], [text and read(text, dtype) for text in frame[chosen[name]]], dtype=pl.Object)
         for name, dtype in types.items()
+        for read in [from_text if name == LABEL and name not in check.key else key_from_text]
         if name in chosen
     )
-    return read_table(read, check, columns)
+    return read_table(whole, check, columns)
 
 
 def columns_of(names: list[str], key: tuple[str, ...], columns: Mapping[str, str]) -> dict[str, str]:

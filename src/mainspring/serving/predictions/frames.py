@@ -192,29 +192,41 @@ def _declared(name: str, values: Sequence[Any], declared: str) -> pl.Series | No
             return typed_frame({name: (declared, values)}).to_series()
         except WrongTypeError:
             return None
-    hold = holding(declared)
-    made = _made(name, values if hold is None else [None if each is None else hold(each) for each in values], dtype)
+    made = _made(name, _held(values, declared), dtype)
     return made if made is not None and made.dtype == dtype else None
+
+
+def _held(values: Sequence[Any], declared: str) -> Sequence[Any]:
+    hold = holding(declared)
+    return values if hold is None else [None if each is None else hold(each) for each in values]
 
 
 def _made(name: str, values: Sequence[Any], dtype: Any) -> pl.Series | None:
     """A column that holds all of these values; None if there is none."""
-    with suppress(pl.exceptions.PolarsError):  # values that have no type in common
-        made = pl.Series(name, values, dtype=dtype, strict=False)
-        if made.null_count() == values.count(None):
-            return made
+    made = _lossy(name, values, dtype)
+    return made if made is not None and made.null_count() == values.count(None) else None
+
+
+def _lossy(name: str, values: Sequence[Any], dtype: Any) -> pl.Series | None:
+    """A column with nulls for the values that it can't hold; None if there is none."""
+    with suppress(pl.exceptions.PolarsError, TypeError):  # values that have no type in common, or not this one
+        return pl.Series(name, values, dtype=dtype, strict=False)
     return None
 
 
 def _texts(name: str, values: Sequence[Any], declared: str) -> pl.Series:
-    """The texts of values as keys: those of the declared type where it holds them."""
-    made = _declared(name, values, declared)
-    if made is not None:
-        return texts_of(made)
-    if len(values) == 1:
-        return key_texts(name, values)
-    half = len(values) // 2
-    return pl.concat([_texts(name, some, declared) for some in (values[:half], values[half:])])
+    """The texts of values as keys: those of the declared type where it holds them.
+
+    Values of one kind are tried at once, as Polars reads those of several kinds by the first of them.
+    """
+    dtype, held = named_type("str" if declared == "uuid" else declared, name), _held(values, declared)
+    fitting = pl.Series(name, [None] * len(values), dtype=pl.String)
+    for kind in set(map(type, held)) - {type(None)}:
+        made = _lossy(name, [each if type(each) is kind else None for each in held], dtype)
+        if made is not None and made.dtype == dtype:
+            fitting = texts_of(made).zip_with(made.is_not_null(), fitting)
+    left = [value if text is None else None for value, text in zip(values, fitting, strict=True)]
+    return fitting.zip_with(fitting.is_not_null(), key_texts(name, left))
 
 
 def _told(name: str, values: Sequence[Any], texts: pl.Series) -> pl.Series:

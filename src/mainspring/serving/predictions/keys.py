@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _KIND = re.compile(r"(datetime|duration|time)(?:\[(?:([num]s)(?:,\s*)?)?([^\]]*)\])?")
 _COARSE = {"ms": timedelta(milliseconds=1)}  # units that Python's times are finer than
+_DOUBLE_BYTES = 8
 _EXACT = 2**53  # below it, every whole number is a float
 NARROW = ("f16", "f32")
 """The types that hold other numbers than those that are given."""
@@ -52,15 +54,14 @@ def holding(dtype: str) -> Callable[[Any], Any] | None:
 
 
 def _instant(value: Any, unit: timedelta | None, zone: ZoneInfo | None) -> Any:
-    if isinstance(value, str):
-        try:
-            value = msgspec.convert(value, datetime)
-        except msgspec.ValidationError:
-            return value
-    if not isinstance(value, datetime):
+    try:
+        told = msgspec.convert(value, datetime) if isinstance(value, str) else value
+    except msgspec.ValidationError:
+        return value
+    if not isinstance(told, datetime):
         return value
     try:
-        known = (value if value.tzinfo else value.replace(tzinfo=zone or UTC)).astimezone(UTC)
+        known = (told if told.tzinfo else told.replace(tzinfo=zone or UTC)).astimezone(UTC)
     except OverflowError:  # before the year 1, or after 9999
         return value
     cut = known if unit is None else known - timedelta(microseconds=known.microsecond) % unit
@@ -100,6 +101,34 @@ def rounded(value: float, dtype: str) -> float:
     narrow = np.float32(np.float16(value) if dtype == "f16" else value)
     whole = float(narrow)
     return whole if whole.is_integer() and abs(whole) < _EXACT else float(str(narrow))
+
+
+def plain_key(value: Any) -> Any:
+    """A value of a key that has no declared type, as the logs of predictions and labels keep it, whatever library it is of.
+
+    >>> import numpy as np
+    >>> plain_key(np.float32(0.1)), plain_key(np.bool_(True)), plain_key(Decimal("1E+5")), plain_key(time(8, 30, tzinfo=UTC))
+    (0.1, True, '100000', datetime.time(8, 30))
+    """
+    if type(value) in (str, int, float, bool):
+        return value
+    if getattr(value, "shape", None) == ():  # a scalar of NumPy
+        value = _of_numpy(value)
+    if isinstance(value, time):
+        return _time_of_day(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, datetime) and type(value) is not datetime:  # one of pandas, whose nanoseconds are cut
+        return datetime.combine(value.date(), value.timetz()) if value == value else None
+    return value
+
+
+def _of_numpy(value: Any) -> Any:
+    kind = value.dtype.kind
+    if kind == "f":
+        return rounded(value, "f32") if value.dtype.itemsize < _DOUBLE_BYTES else float(value)
+    told = value.tolist()
+    return value.astype(f"{kind}8[us]").tolist() if kind in "mM" and isinstance(told, int) else told
 
 
 def plain_floats(column: pl.Series) -> pl.Series:
@@ -151,7 +180,7 @@ def texts_of(column: pl.Series) -> pl.Series:
     import polars as pl
 
     frame = pl.DataFrame({column.name: column})
-    return frame.select(text_of(column.name, frame.schema).alias(column.name)).to_series()
+    return frame.with_columns(text_of(column.name, frame.schema).alias(column.name)).to_series()
 
 
 def key_texts(name: str, values: Sequence[Any]) -> pl.Series:

@@ -6,6 +6,7 @@ A record explains itself: it names its columns. Its rows have successive ids beh
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -211,7 +212,7 @@ def _part(record: Logged, part: slice) -> Logged:
 
 
 def _storable(record: Logged) -> Logged:
-    """A record whose integers that MessagePack has no form for are texts, which the types of their columns tell."""
+    """A record whose integers and times that MessagePack has no form for are texts, which the types of their columns tell."""
     inputs = {name: [storable(value) for value in plain(values)] for name, values in record.inputs.items()}
     features = record.features
     if features is not None:
@@ -221,5 +222,12 @@ def _storable(record: Logged) -> Logged:
 
 
 def storable(value: Any) -> Any:
-    """A value as MessagePack has a form for it: integers of more than 64 bits are texts."""
-    return str(value) if type(value) is int and not -(1 << 63) <= value < 1 << 64 else value
+    """A value as MessagePack has a form for it: integers of more than 64 bits are texts, and times of no year in UTC."""
+    if type(value) is int:
+        return value if -(1 << 63) <= value < 1 << 64 else str(value)
+    if type(value) is datetime and value.tzinfo:
+        try:
+            value.astimezone(UTC)
+        except OverflowError:  # before the year 1, or after 9999
+            return value.isoformat()
+    return value
