@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from bisect import bisect_right
 from collections import defaultdict
@@ -48,6 +50,14 @@ def records(folder: Path) -> list[bytes]:
     return [found.record for found in read_segments(folder)]
 
 
+def until(told: Callable[[], bool]) -> None:
+    """Wait for what another thread does."""
+    end = time.monotonic() + 60
+    while not told():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
 def only_file(folder: Path) -> Path:
     (path,) = folder.glob("*.segment")
     return path
@@ -87,7 +97,9 @@ def test_segments_are_full_or_closed_or_live(tmp_path: Path) -> None:
     writer = SegmentWriter(tmp_path, size_bytes=100)
     writer.append([b"x" * 200])
     writer.append([b"y"])
+    until(lambda: not list_segments(tmp_path)[0].live)  # its bytes go to the disk while the next one is written
     first, second = list_segments(tmp_path)
+    assert (tmp_path / f"{first.name}.closed").read_text() == "216"
     assert (first.live, second.live) == (False, True)
     assert (first.size_bytes, second.size_bytes) == (216, 17)
     with pytest.raises(ConflictError, match="still being written"):
@@ -116,7 +128,7 @@ def test_a_name_is_plain_and_a_record_not_too_large(tmp_path: Path, name: str) -
 def test_every_torn_tail_is_passed_over(tmp_path: Path) -> None:
     writer = SegmentWriter(tmp_path)
     writer.append([b"first", b"second", b"\0" * 30])
-    writer.close()
+    kill(writer)
     path = only_file(tmp_path)
     whole = path.read_bytes()
     ends = [8, *(found.end for found in read_segments(tmp_path))]
@@ -440,7 +452,7 @@ def test_what_is_cut_off_is_torn_and_what_stands_before_it_is_read(
         size = data.draw(st.integers(0, before[-1].end))
         os.truncate(path, size)
         if not live:
-            writer.close()
+            kill(writer)
         assert list(read_segment(folder, path.name)) == [each for each in before if each.end <= size]
         assert is_whole(folder)
         writer.close()
@@ -455,6 +467,7 @@ def test_a_damaged_length_of_the_last_record_is_told_of_a_segment_that_was_close
         writer.append([b"x" * 300])
     writers[0].close()
     kill(writers[1])
+    writers[2].close()  # when it returns, those that were full are closed, too
     for path in (only_file(closed), only_file(killed), max((tmp_path / "full").glob("*.segment"))):
         data = bytearray(path.read_bytes())
         place = data.index(b"x" * 300) - 8
@@ -464,6 +477,99 @@ def test_a_damaged_length_of_the_last_record_is_told_of_a_segment_that_was_close
         is_told = path.parent != killed or not reaches_beyond  # else a kill may have left it so
         assert read_in_part(str(path.parent), path.name, past_damage=True)[1] == is_told
         assert is_whole(path.parent) != is_told
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=5), st.data(), st.booleans())
+def test_a_segment_that_was_closed_in_order_has_no_torn_tail(
+    records: list[bytes], data: st.DataObject, has_zeros: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        writer = SegmentWriter(folder)
+        writer.append([*records, b"last"])
+        writer.close()
+        path = only_file(Path(folder))
+        before, whole = list(read_segment(folder, path.name)), path.read_bytes()
+        size = data.draw(st.integers(0, len(whole) - 1))
+        path.write_bytes(whole[:size] + (bytes(len(whole) - size) if has_zeros else b""))
+        left = [each for each in before if each.end <= size or (has_zeros and not whole[size : each.end].strip(b"\0"))]
+        found, is_told = read_in_part(folder, path.name, past_damage=True)
+        assert is_told
+        assert [each for each in found if each in before] == left or size < 8, "the head may be damaged, too"
+        assert not is_whole(folder)
+        assert read_in_part(folder, path.name, past_damage=False)[1]
+
+
+def test_the_length_of_a_segment_is_noted_once_its_bytes_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[bool] = []
+
+    def sync(handle: int) -> None:
+        assert os.fstat(handle).st_size == 8 + 8 + len(b"first")
+        noted.append(any(tmp_path.glob("*.closed")))
+        if len(noted) > 1:
+            raise OSError(errno.EIO, "the disk is gone")
+
+    monkeypatch.setattr(os, "fsync", sync)
+    for closed in (1, 2):
+        writer = SegmentWriter(tmp_path)
+        writer.append([b"first"])
+        writer.close()
+        assert len(noted) == closed
+        if closed == 1:
+            remove_segment(tmp_path, only_file(tmp_path).name)
+    assert noted == [False, False]
+    assert list(tmp_path.glob("*.closed")) == [], "of what isn't known to be on the disk nothing is noted"
+    assert records(tmp_path) == [b"first"]
+
+
+def test_full_segments_are_closed_behind_the_back_of_who_appends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_sync = threading.Event()
+    monkeypatch.setattr(os, "fsync", lambda _: may_sync.wait(60))
+    writer = SegmentWriter(tmp_path, size_bytes=1)
+    for number in range(3):
+        writer.append([b"%d" % number])
+    assert [each.live for each in list_segments(tmp_path)] == [True] * 3
+    with pytest.raises(ConflictError, match="still being written"):
+        remove_segment(tmp_path, list_segments(tmp_path)[0].name)
+    assert records(tmp_path) == [b"0", b"1", b"2"]
+    child = os.fork()
+    if not child:  # holds the files, too
+        time.sleep(60)
+        os._exit(0)
+    try:
+        may_sync.set()
+        writer.close()
+        assert [each.live for each in list_segments(tmp_path)] == [False] * 3
+        assert len(list(tmp_path.glob("*.closed"))) == 3
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_what_is_kept_aside_replaces_nothing(tmp_path: Path, is_folder: bool) -> None:
+    writer = SegmentWriter(tmp_path)
+    writer.append([b"first"])
+    writer.close()
+    path = only_file(tmp_path)
+    taken = path.with_name(path.name + ".damaged")
+    if is_folder:
+        taken.mkdir()
+    else:
+        taken.write_bytes(b"others")
+    kept = keep_aside(tmp_path, path.name)
+    assert (kept.name, kept.read_bytes()) == (f"{taken.name}-2", path.read_bytes())
+    assert keep_aside(tmp_path, path.name) == kept
+    assert list_kept_aside(tmp_path) == [taken, kept]
+    note = path.with_name(path.name + ".closed")
+    note.unlink()
+    note.mkdir()  # which tells nothing
+    assert [each.record for each in read_segment(tmp_path, path.name)] == [b"first"]
+    remove_segment(tmp_path, path.name)
+    assert list_segments(tmp_path) == []
 
 
 def test_the_note_of_a_closed_segment_goes_with_it(tmp_path: Path) -> None:
@@ -493,7 +599,7 @@ def kill(writer: SegmentWriter) -> None:
 def test_zeros_are_torn_only_if_nothing_whole_stands_behind_them(tmp_path: Path) -> None:
     writer = SegmentWriter(tmp_path)
     writer.append([b"first", b"x" * (3 << 20), b"last"])
-    writer.close()
+    kill(writer)
     path = only_file(tmp_path)
     whole = path.read_bytes()
     path.write_bytes(whole[:21] + bytes(3 << 20) + whole[21 + (3 << 20) :])

@@ -249,7 +249,8 @@ class Field(msgspec.Struct, frozen=True):
 
     def _wrong(self, value: Any) -> str:
         if isinstance(value, str):
-            return f'"{shorten(value, 40)}" is a str, expected {self.expects}'
+            shown = value if value.isprintable() and len(value) <= 40 else shorten(value, 40)
+            return f'"{shown}" is a str, expected {self.expects}'
         return f"{shorten(value, 40)} is {article(type(value).__name__)}, expected {self.expects}"
 
 

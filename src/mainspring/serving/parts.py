@@ -122,7 +122,7 @@ def compact_segments(
                 leases.heartbeat(lease)
                 try:
                     made, passed = _parts_of(parts_of, folder, segment.name, past_damage=past_damage)
-                    if passed:  # before the parts are there: once they are, whoever compacts removes the segment
+                    if passed is not None:  # before the parts are there: then whoever compacts removes the segment
                         kept_aside.append(str(keep_aside(folder, segment.name)))
                         passed_bytes += passed
                 except StorageError as error:  # it stays, and holds up no other
@@ -150,10 +150,10 @@ def compact_segments(
 
 def _parts_of(
     parts_of: Callable[[Iterable[bytes], str], list[PartKind]], folder: Path, name: str, *, past_damage: bool
-) -> tuple[list[PartKind], int]:
-    """The parts of a segment's records, and how many damaged bytes were passed over."""
+) -> tuple[list[PartKind], int | None]:
+    """The parts of a segment's records, and of a damaged one how many bytes were passed over; what lacks an end has none."""
     try:
-        return parts_of((each.record for each in read_segment(folder, name)), name), 0
+        return parts_of((each.record for each in read_segment(folder, name)), name), None
     except StorageError:
         if not past_damage:
             raise

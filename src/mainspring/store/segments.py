@@ -2,12 +2,15 @@
 
 Invariant: what `append` returned from is read by everybody, also after the writer was killed at any instant; what was
 written in part is never read as a record. A tail is torn, as a kill leaves it, only if no whole frame stands behind it; a
-segment that has as many bytes as when its writer closed it, which that noted beside it, has none.
+segment that was closed in order has none: its length is noted beside it once its bytes are on the disk, so that what isn't
+whole up to there is damage, also after the loss of the machine.
 """
 
 from __future__ import annotations
 
 import fcntl
+import filecmp
+import itertools
 import os
 import re
 import shutil
@@ -33,9 +36,10 @@ _MAGIC = b"MSSEG\0\0\1"  # its last byte is the format's number
 _SUFFIX = ".segment"
 _NEW = ".new"
 _DAMAGED = ".damaged"  # what was kept of a segment whose whole records were taken from it
-_CLOSED = ".closed"  # beside a segment that its writer closed: how many bytes it had then
+_CLOSED = ".closed"  # beside a segment that its writer closed: how many bytes of it were on the disk then
 _NAME = re.compile(r"[a-z0-9_]{0,40}")
 _FILE = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}(-[a-z0-9_]+)?\.segment")
+_KEPT = re.compile(rf"{_FILE.pattern}\{_DAMAGED}(-\d+)?")
 _SIZE_BYTES = 64 << 20
 _READ_BYTES = 1 << 20
 _ABANDONED_S = 3600.0
@@ -87,6 +91,7 @@ class SegmentWriter:
         self._size_bytes = size_bytes
         self._lock = threading.Lock()
         self._file: _Open | None = None
+        self._closing: threading.Thread | None = None
         _writers.add(self)
 
     def append(self, records: Sequence[bytes]) -> SegmentRecord | None:
@@ -108,17 +113,20 @@ class SegmentWriter:
                 with _naming(self.folder):
                     raise
             if file.size_bytes >= self._size_bytes:
-                self._end(in_order=True)
+                self._close_full()
             return SegmentRecord(file.name, file.size_bytes - HEADER_BYTES - len(records[-1]), records[-1])
 
     def close(self) -> None:
-        """End the segment, so that it counts as closed; a later append begins another."""
+        """End the segment, so that it counts as closed, with its bytes on the disk; a later append begins another."""
         with self._lock:
+            if self._closing is not None:
+                self._closing.join()
             self._end(in_order=True)
 
     def after_fork(self) -> None:
         """In the child: the parent's segment is the parent's."""
         self._lock = threading.Lock()
+        self._closing = None
         self._end()
 
     def _written(self, data: bytes) -> _Open:
@@ -155,13 +163,24 @@ class SegmentWriter:
         self._file = _Open(name, handle)
         return self._file
 
+    def _close_full(self) -> None:
+        """Close the segment while the next one is written: a disk may take seconds for its bytes, and nobody waits for it."""
+        file, before = self._file, self._closing
+        assert file is not None
+        closing = threading.Thread(target=file.close, args=(self.folder, before), daemon=True)
+        try:
+            closing.start()
+        except RuntimeError:  # there are as many threads as there may be, or the interpreter ends
+            self._end(in_order=True)
+        else:
+            self._file, self._closing = None, closing
+
     def _end(self, *, in_order: bool = False) -> None:
-        """Let go of the segment; one that is closed in order has its length noted before its lock is free."""
+        """Let go of the segment, in order or as a kill does."""
         file, self._file = self._file, None
-        if file is not None:
-            if in_order:
-                with suppress(OSError):  # it is read as one whose writer was killed
-                    _note_of(self.folder / file.name).write_text(str(file.size_bytes))
+        if file is not None and in_order:
+            file.close(self.folder)
+        elif file is not None:
             os.close(file.handle)
 
     def __del__(self) -> None:
@@ -176,6 +195,16 @@ class _Open:
         self.name = name
         self.handle = handle
         self.size_bytes = 0
+
+    def close(self, folder: Path, after: threading.Thread | None = None) -> None:
+        """Note the length once the bytes are on the disk, and only then free the lock; after what is being closed already."""
+        if after is not None:
+            after.join()
+        with suppress(OSError):  # it is read as one whose writer was killed
+            os.fsync(self.handle)
+            _note_of(folder / self.name).write_text(str(self.size_bytes))
+        fcntl.flock(self.handle, fcntl.LOCK_UN)  # a process that was forked meanwhile may hold the file, too
+        os.close(self.handle)
 
 
 _writers: weakref.WeakSet[SegmentWriter] = weakref.WeakSet()
@@ -253,27 +282,35 @@ def salvage_segment(folder: str | Path, name: str) -> Salvaged:
 def keep_aside(folder: str | Path, name: str) -> Path:
     """Keep the bytes of a closed segment under a name that no reader looks for, also when it is removed; gives that name.
 
+    It has a number behind it where something else has that name. The bytes are on the disk when it returns.
+
     Raises:
         ConflictError: its writer lives.
         NotFoundError: there is none, or it was removed.
         StorageError: the disk is full or the folder not writable.
     """
     path = Path(folder, name)
-    kept = path.with_name(path.name + _DAMAGED)
     with _expecting(folder, name), _opened(path) as handle:
         if _is_locked(handle):
             raise ConflictError(f"The segment `{name}` in {folder} is still being written.")
-        if not kept.exists():  # else one that was killed then kept it
-            with _naming(Path(folder)):
-                with open(handle, "rb", closefd=False) as file, open(f"{kept}{_NEW}", "wb") as copy:
-                    shutil.copyfileobj(file, copy)
-                os.replace(f"{kept}{_NEW}", kept)
+        with _naming(Path(folder)):
+            for number in itertools.count(1):
+                kept = path.with_name(f"{path.name}{_DAMAGED}{f'-{number}' if number > 1 else ''}")
+                if kept.is_file() and filecmp.cmp(path, kept, shallow=False):  # kept by one that was killed then
+                    return kept
+                if not os.path.lexists(kept):
+                    break
+            with open(handle, "rb", closefd=False) as file, open(f"{kept}{_NEW}", "wb") as copy:
+                shutil.copyfileobj(file, copy)
+                copy.flush()
+                os.fsync(copy.fileno())
+            os.replace(f"{kept}{_NEW}", kept)
     return kept
 
 
 def list_kept_aside(folder: str | Path) -> list[Path]:
     """The files that `keep_aside` made."""
-    return sorted(Path(folder).glob(f"*{_SUFFIX}{_DAMAGED}"))
+    return sorted(each for each in Path(folder).glob(f"*{_SUFFIX}{_DAMAGED}*") if _KEPT.fullmatch(each.name))
 
 
 def last_record(folder: str | Path, name: str, key: Callable[[bytes], str], most: str) -> bytes | None:
@@ -457,7 +494,8 @@ def remove_segment(folder: str | Path, name: str) -> None:
         if _is_locked(handle):
             raise ConflictError(f"The segment `{name}` in {folder} is still being written.")
         path.unlink(missing_ok=True)
-        _note_of(path).unlink(missing_ok=True)
+        with suppress(OSError):  # the note is of no use without it
+            _note_of(path).unlink()
 
 
 def _note_of(path: Path) -> Path:
@@ -465,16 +503,17 @@ def _note_of(path: Path) -> Path:
     return path.with_name(path.name + _CLOSED)
 
 
-def _closed_bytes(path: Path) -> int:
-    """How long a segment was when its writer closed it; 0 if that isn't known, as of one whose writer was killed."""
+def _closed_bytes(path: Path) -> int | None:
+    """How long a segment was when its writer closed it; None if that isn't known, as of one whose writer was killed."""
     with suppress(OSError, ValueError):
         return int(_note_of(path).read_bytes())
-    return 0
+    return None
 
 
 def _records(path: Path, start: int, *, past_damage: bool = False) -> Iterator[SegmentRecord]:
     with _opened(path) as handle:
         live = _is_locked(handle)
+        closed = None if live else _closed_bytes(path)
         offset, name = max(start, len(_MAGIC)), path.name
         damage = None if start else _damaged_head(path, os.pread(handle, len(_MAGIC), 0))
         if damage is not None and not past_damage:
@@ -495,7 +534,7 @@ def _records(path: Path, start: int, *, past_damage: bool = False) -> Iterator[S
                 buffer = _more(handle, offset, buffer[at:])
                 continue
             found = next_frame(handle, offset)  # reads again: a writer that lives may have ended the frame meanwhile
-            if found is None and (live or _is_torn(buffer, is_cut=os.fstat(handle).st_size != _closed_bytes(path))):
+            if found is None and closed is None and (live or _is_torn(buffer)):
                 break
             if found != offset:
                 said = "What stands before it can be read."
@@ -503,6 +542,11 @@ def _records(path: Path, start: int, *, past_damage: bool = False) -> Iterator[S
             if found is None or (damage is not None and not past_damage):
                 break
             offset, buffer = found, _more(handle, found, b"")
+        if damage is None and closed is not None and offset < closed:
+            said = (
+                f"It was closed with {closed:,} bytes and has {os.fstat(handle).st_size:,}. What is left can be read."
+            )
+            damage = StorageError(str(path), f"the segment is damaged at byte {offset:,}", said)
         if damage is not None:
             raise damage
 
@@ -525,15 +569,15 @@ def _more(handle: int, offset: int, held: bytes) -> bytes:
     return data
 
 
-def _is_torn(tail: bytes, *, is_cut: bool) -> bool:
+def _is_torn(tail: bytes) -> bool:
     """Whether a kill may have left this at the end of a file: not a frame that is whole but for its digest, or longer than any.
 
-    Nor one of a file that isn't cut off, as it is as long as when it was closed. A lost machine leaves zeros.
+    A lost machine leaves zeros.
     """
     frame_bytes = (
         HEADER_BYTES + int.from_bytes(tail[:4], "little") if len(tail) >= HEADER_BYTES else LARGEST_FRAME_BYTES
     )
-    return (is_cut and len(tail) < frame_bytes <= LARGEST_FRAME_BYTES) or not tail.strip(b"\0")
+    return len(tail) < frame_bytes <= LARGEST_FRAME_BYTES or not tail.strip(b"\0")
 
 
 def _framed(records: Sequence[bytes]) -> bytes:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
 import pytest
 from click.testing import CliRunner
 from sklearn.compose import make_column_transformer
+from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
@@ -16,8 +19,8 @@ from sklearn.preprocessing import OneHotEncoder
 from mainspring.cli.main import cli
 from mainspring.data import dataset
 from mainspring.errors import InvalidError, NotFoundError
-from mainspring.models import Field, register
-from mainspring.serving.batch import predict_batch
+from mainspring.models import Field, Output, Signature, register
+from mainspring.serving.batch import answering, predict_batch
 from mainspring.serving.batch.files import read_texts
 from mainspring.testing.plugin import Backend
 from mainspring.workspace import Workspace
@@ -114,3 +117,78 @@ def test_texts_are_read_as_what_a_field_is() -> None:
     found, problems = read_texts(texts, fields)
     assert found.rows() == [(1000.0, 12, True), (float("inf"), None, False), (None, -3, None)]
     assert {row: [each.path for each in own] for row, own in problems.items()} == {1: ["i"], 2: ["f", "b"]}
+
+
+KEPT = {
+    "h": ("i128", str(2**80), 2**80),
+    "w": ("u128", str(2**127), 2**127),
+    "u": ("u64", str(2**64 - 1), 2**64 - 1),
+    "d": ("date", "2026-01-31", date(2026, 1, 31)),
+    "t": ("datetime[us]", "2026-01-31 08:30:00", datetime(2026, 1, 31, 8, 30)),
+    "z": ("datetime[ms, Europe/Berlin]", "2026-01-31T08:30:00Z", datetime.fromisoformat("2026-01-31T08:30:00+00:00")),
+    "s": ("duration[us]", "PT90S", timedelta(seconds=90)),
+    "o": ("time", "08:30", time(8, 30)),
+    "c": ("decimal[10, 2]", "12.3", Decimal("12.30")),
+    "k": ("cat", "007", "007"),
+    "b": ("bool", "TRUE", True),
+}
+
+
+@one
+@pytest.mark.usefixtures("workspace")
+def test_what_is_kept_has_the_type_of_the_signature(tmp_path: Path) -> None:
+    fields = tuple(Field(name, dtype, nullable=True) for name, (dtype, _, _) in KEPT.items())
+    signature = Signature(fields, Output("number"))
+    register(DummyRegressor().fit([[0]], [1.0]), "wide", signature=signature, input_kind="polars")
+    lines = [",".join(KEPT), ",".join(text for _, text, _ in KEPT.values()), "," * (len(KEPT) - 1)]
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    found = predict_batch("wide/1", tmp_path / "rows.csv", to="out", keep=list(KEPT)).version.to_polars()
+    assert found.select(*KEPT).rows() == [tuple(value for _, _, value in KEPT.values()), (None,) * len(KEPT)]
+    assert [found[name].dtype for name in ("h", "d")] == [pl.Int128, pl.Date]
+    assert found["z"].dtype == pl.Datetime("ms", "Europe/Berlin")
+
+
+def test_what_is_wrong_with_a_text_is_told_as_the_file_has_it() -> None:
+    texts = pl.DataFrame({"i": ["9223372036854775808", " 1", "1 ", "-129"], "c": ["1.234", "x", "1", " 1"]})
+    found, problems = read_texts(texts, [Field("i", "i64"), Field("c", "decimal[10, 2]")])
+    assert found["i"].to_list() == [None, None, None, -129]
+    assert {row: [str(each) for each in own] for row, own in problems.items()} == {
+        0: ["i: 9223372036854775808 does not fit i64", "c: 1.234 does not fit decimal[10, 2]"],
+        1: ['i: " 1" is a str, expected a whole number', 'c: "x" is a str, expected a decimal (text or number)'],
+        2: ['i: "1 " is a str, expected a whole number'],
+    }
+
+
+@one
+@pytest.mark.usefixtures("model")
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("code, n,x\n1,2,3\n", r'No column `n`\. Nearest: " n"\. '),
+        ("code;n;x\n1;2;3\n", r"Its only column is `code;n;x`: a CSV file is separated by commas, not semicolons\."),
+        (
+            "code;n;x\n1;2,5;3\n",
+            r"Row 0 has 2 cells, and the header 1\. Its only column is `code;n;x`: .* semicolons\.",
+        ),
+        ("code,n,x,n\n1,2,3,4\n", r"is not a file whose columns have different names\. Twice there: `n`\."),
+        ("\ncode,n,x\n1,2,3\n\n1,2,3,4\n", r"Row 2 has 4 cells, and the header 3\. Is a quote missing\?"),
+    ],
+)
+def test_a_file_of_another_form_is_told_in_words_of_its_own(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "rows.csv").write_text(content)
+    with pytest.raises((InvalidError, NotFoundError), match=said):
+        predict_batch("model/1", tmp_path / "rows.csv", to="out")
+
+
+@one
+@pytest.mark.usefixtures("model")
+def test_texts_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heights: list[int] = []
+
+    def noted(frame: pl.DataFrame, fields: list[Field]) -> object:
+        heights.append(frame.height)
+        return read_texts(frame, fields)
+
+    monkeypatch.setattr(answering, "read_texts", noted)
+    predict_batch("model/1", lines_of(tmp_path / "rows.csv", {3: "0012,3,x,3"}), to="out", quarantine="odd")
+    assert heights == [ROWS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -127,6 +128,29 @@ def test_an_answer_that_is_another_than_the_logged_one_is_told_with_both(
     (said,) = (gap for gap in found.gaps if "was logged" in gap)
     assert f"that was logged is {logged!r}, and m/1 answers {told.answer!r} to the same row now" in said
     assert explain(entry.first).gaps == tuple(gap for gap in found.gaps if gap != said)
+
+
+@pytest.mark.parametrize(
+    ("made", "answer", "said"),
+    [
+        (
+            linear,
+            {"0": 0.25, "1": 0.75},
+            r"logged is one for each class, \{'0': 0.25, '1': 0.75\}, and m/1 answers [-\d.e]+ to",
+        ),
+        (forest, 7.0, r"logged is 7.0, and m/1 answers [\d.]+ for `\d` to the same row now"),
+    ],
+)
+def test_an_answer_of_another_kind_than_the_logged_one_is_told(
+    workspace: Workspace, made: Callable[[pl.DataFrame], Any], answer: Any, said: str
+) -> None:
+    register(made(TABLE), "m", input_example=TABLE.head(5))
+    bind("e", "m@production", version="m/1")
+    record = TABLE.row(30, named=True)
+    entry = Entry("r", "", 0.0, {name: [value] for name, value in record.items()}, 1)
+    prediction_log(workspace).write(Source(get_endpoint("e")), [(entry, [answer])])
+    (gap,) = (gap for gap in explain(entry.first, attribution=True).gaps if "was logged" in gap)
+    assert re.search(said, gap)
 
 
 @pytest.mark.one_backend("nothing of a backend is asked")

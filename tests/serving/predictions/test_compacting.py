@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -381,6 +382,23 @@ def test_a_compaction_past_damage_may_be_killed_at_any_instant(
     assert [find_prediction(each) is not None for each in ids] == [True, False]
     assert (folder / f"{segment.name}.damaged").read_bytes() == data
     assert list_segments(folder) == []
+
+
+def test_a_segment_that_lost_its_end_is_told_and_kept_aside(workspace: Workspace) -> None:
+    registered()
+    folder = predictions_folder(workspace)
+    writer = PredictionLog(folder)
+    ids = [written(writer, 1) for _ in range(2)]
+    writer.close()
+    (segment,) = list_segments(folder)
+    first, second = read_segment(folder, segment.name)
+    os.truncate(folder / segment.name, first.end)
+    for asked in (compact_predictions, lambda: scan_predictions("one")):
+        with pytest.raises(StorageError, match=rf"at byte {first.end}\. It was closed with {second.end} bytes"):
+            asked()
+    done = compact_predictions(past_damage=True)
+    assert (done.rows, done.passed_bytes, done.kept_aside) == (1, 0, (str(folder / f"{segment.name}.damaged"),))
+    assert [find_prediction(each) is not None for each in ids] == [True, False]
 
 
 def test_the_command_tells_what_it_passed_over(backend: Backend, tmp_path: Path, workspace: Workspace) -> None:

@@ -67,17 +67,18 @@ class Answering(NamedTuple):
             StorageError: the online store can't be read.
         """
         rows, apart = block.with_columns(_numbers(block, first_row)), []
-        while (checked := self._checked(rows.drop(_ROW))).problems:
+        read, unread = read_texts(rows, self.texts)
+        while (checked := self._checked(read.drop(_ROW), unread)).problems:
             if not self.sets_apart:
                 raise _refused(rows, checked.problems)
             bad = sorted(checked.problems)
             reasons = ["; ".join(map(str, checked.problems[place])) for place in bad]
             apart.append(rows[bad].with_columns(pl.Series(REASONS, reasons, dtype=pl.String)))
-            rows = rows.filter(~pl.int_range(pl.len()).is_in(bad))
-        rows, _ = read_texts(rows, self.texts)
-        given = self._given(checked.columns, rows[_ROW])
+            fits = ~pl.int_range(pl.len()).is_in(bad)
+            rows, read, unread = rows.filter(fits), read.filter(fits), {}
+        given = self._given(checked.columns, read[_ROW])
         answers = answer_columns(given, self.predictor.predictor.signature.output, self.column)
-        made = pl.DataFrame([*rows.select(self.keep).get_columns(), *answers])
+        made = pl.DataFrame([*read.select(self.keep).get_columns(), *answers])
         made = made.with_columns(pl.lit(self.model).alias(VERSION_COLUMN))
         return Answers(made, pl.concat(apart).sort(_ROW).drop(_ROW) if apart else None)
 
@@ -91,10 +92,9 @@ class Answering(NamedTuple):
             where = f"on rows {numbers[0]:,} to {numbers[-1]:,}"
             raise ModelError(self.model, type(error).__name__, shorten(str(error), 300), where=where) from error
 
-    def _checked(self, rows: pl.DataFrame) -> Checked:
-        """The model's columns, and what is wrong with them, by the row's place."""
+    def _checked(self, rows: pl.DataFrame, unread: dict[int, list[Problem]]) -> Checked:
+        """The model's columns, and what is wrong with them, by the row's place; texts that can't be read are null there."""
         signature, reader = self.predictor.predictor.signature, self.predictor.reader
-        rows, unread = read_texts(rows, self.texts)
         if unread:
             return Checked({}, _joined(unread, check_table(rows, self.predictor.takes.inputs).problems))
         if self.history is not None and reader is not None:

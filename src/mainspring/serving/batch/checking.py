@@ -15,6 +15,7 @@ import polars as pl
 from mainspring.errors import NotFoundError, close_names
 from mainspring.models import Field, Problem
 from mainspring.models.signature import FLOATS, INTEGERS, Columns
+from mainspring.serving.batch.files import separator_hint
 
 _EXACT_INTEGERS = ("i8", "i16", "i32", "i64")
 
@@ -34,9 +35,9 @@ def expect_columns(names: Sequence[str], fields: Sequence[Field], table: str) ->
     """
     for field in fields:
         if field.name not in names:
-            raise NotFoundError(
-                "column", field.name, close_names(field.name, names), f"The model takes it, and {table} hasn't."
-            )
+            near = [each if each == each.strip() else f'"{each}"' for each in close_names(field.name, names)]
+            hint = f"The model takes it, and {table} hasn't.{separator_hint(names)}"
+            raise NotFoundError("column", field.name, near, hint)
 
 
 def check_table(frame: pl.DataFrame, fields: Sequence[Field]) -> Checked:
@@ -97,7 +98,7 @@ def _vectorised(series: pl.Series, field: Field) -> tuple[pl.Series | None, pl.S
         field.dtype == "bool" and dtype == pl.Boolean
     ):
         typed = series if dtype == pl.Boolean else series.cast(pl.String)
-        fits = typed.is_not_null()
+        fits = typed.is_not_null() if not field.nullable else pl.repeat(True, typed.len(), eager=True)
     else:
         return None, series
     return fits.fill_null(field.nullable), typed

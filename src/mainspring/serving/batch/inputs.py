@@ -14,7 +14,7 @@ from mainspring.artifacts.table import LEAF_ROWS
 from mainspring.data import DatasetVersion, as_polars, get_dataset_version
 from mainspring.errors import InvalidError, shorten
 from mainspring.models import Field
-from mainspring.serving.batch.files import read_texts, scan_file
+from mainspring.serving.batch.files import ragged_row, read_texts, scan_file
 from mainspring.workspace import Workspace
 
 BLOCK_ROWS = LEAF_ROWS
@@ -61,7 +61,9 @@ def read_input(
         except pl.exceptions.PolarsError as error:
             given = next((each for each in (data, source) if isinstance(each, Path)), "the table")
             said = shorten(str(error), _LONGEST)
-            raise InvalidError("data", given, "a table that can be read", f"{said[:1].upper()}{said[1:]}.") from error
+            ragged = ragged_row(data) if isinstance(data, Path) and data.suffix == ".csv" else ""
+            hint = ragged or f"{said[:1].upper()}{said[1:]}."
+            raise InvalidError("data", given, "a table that can be read", hint) from error
         sample, _ = read_texts(next(spool.batches(1)), texts)
         return Input(spool.batches(BLOCK_ROWS), sample, spool.schema.names(), spool.rows, None, texts)
     table = as_polars(data, drop_index=True)

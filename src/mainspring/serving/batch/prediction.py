@@ -166,7 +166,7 @@ class _Job:
             "column": column, "time": time, "features": version.features, "apart": bool(quarantine),
         }  # fmt: skip
         if given.texts:
-            said["texts"] = [field.name for field in given.texts]
+            said["texts"] = [[field.name, field.dtype] for field in given.texts]
         if code := code_of(version, workspace):
             said["code"] = code_digests(code)
             if may_be_older(code):
