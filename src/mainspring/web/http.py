@@ -129,7 +129,7 @@ class Connection(HttpToolsProtocol):
         self._since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came in pieces that end where a head or a body does: their lengths don't hang on the packets."""
+        """Parse what came in pieces that end where a head or a body does: how long a head is doesn't hang on the packets."""
         if self._way.is_parting:
             self._heard += len(data)
             if self._heard > _MOST_PARTING_BYTES:

@@ -9,13 +9,16 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from mainspring.errors import InvalidError, MainspringError, ModelAwayError, ModelError, UnavailableError
+from mainspring.pipelines.interpreter import Interpreter
 from mainspring.serving import OnlinePredictor, bind, load_predictor
 from mainspring.serving.isolation import IsolatedPredictor
+from mainspring.serving.isolation import process as isolation
 from mainspring.serving.isolation.process import ModelProcess
 from mainspring.workspace import Workspace, using
 from tests.serving.lines import make_project
@@ -202,6 +205,28 @@ def test_a_process_that_takes_too_long_to_start_is_ended(workspace: Workspace, m
     monkeypatch.setattr("mainspring.serving.isolation.process._START_S", 0.05)
     with pytest.raises(UnavailableError, match=r"^line/1: its process isn't ready within 0.05 s\.$"):
         load_predictor("lines", workspace=workspace)
+
+
+def test_a_process_that_is_closed_while_it_is_made_is_ended(
+    predictor: OnlinePredictor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sleeps = tmp_path / "sleeps"
+    sleeps.write_text("#!/bin/sh\nexec sleep 60\n")
+    sleeps.chmod(0o755)
+    process = ModelProcess("line/1", process_of(predictor)._order, Interpreter(str(sleeps), ("x",)))
+    closing = threading.Thread(target=process.close)
+
+    class Slow(isolation._Child):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            closing.start()
+            closing.join(0.2)  # it finds no process that it could end, and waits
+
+    monkeypatch.setattr(isolation, "_Child", Slow)
+    with pytest.raises(UnavailableError, match="was ended by SIGKILL before it was ready"):
+        process.start()
+    closing.join(10)
+    assert not closing.is_alive()
 
 
 @pytest.mark.journey  # a process loads its model

@@ -274,6 +274,8 @@ class ModelProcess:
             folders = os.pathsep.join(dict.fromkeys([*self._order.folders, *filter(None, sys.path)]))
         program = [self._interpreter.program, "-P", "-m", _MODULE]
         child = self._starting = _Child(program, os.environ | {"PYTHONPATH": folders}, self._order.root, self.name)
+        if self._ends.is_set():  # `close` may not have seen it
+            child.kill()
         try:
             child.line.settimeout(_START_S)
             send(child.line, self._order)
