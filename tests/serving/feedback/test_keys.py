@@ -369,25 +369,19 @@ def test_a_table_of_narrow_floats_is_of_the_keys_that_json_has(folder: Any) -> N
     assert sorted(labelled("fraud").collect()["label"]) == [1.0, 2.0]
 
 
+def test_a_number_in_a_file_of_pandas_is_the_one_that_its_table_has(folder: Any) -> None:
+    fraud = outside_service("fraud", "1", label_key=["of"], label_window="1d", label_type="f64")
+    path = folder[0] / "labels.csv"
+    for numbers in ([17.0, 1e-5, 17.5, 1e15, 1e22], [True, False]):
+        fraud.log(pd.DataFrame({"of": numbers}), [1.0] * len(numbers))
+        pd.DataFrame({"of": numbers, "label": range(len(numbers))}).to_csv(path, index=False)
+        found = CliRunner().invoke(cli, ["-C", str(folder[0]), "feedback", "add", "fraud", str(path)])
+        assert found.exit_code == 0, found.output
+        assert _told()[1][-len(numbers) :] == [float(each) for each in range(len(numbers))]
+
+
 def test_a_text_is_a_key_of_its_own_however_it_would_read_as_a_number(folder: Any) -> None:
-    texts = [
-        "1.10",
-        "1.1",
-        "1",
-        "1.0",
-        "1e5",
-        "12e4",
-        "100000",
-        "120000",
-        "-0",
-        "0",
-        " 5",
-        "5 ",
-        "5",
-        "0017",
-        "true",
-        "True",
-    ]
+    texts = ["1.10", "1.1", "1", "1e5", "12e4", "100000", "120000", "-0", "0", " 5", "5 ", "5", "0017", "true"]
     fraud = outside_service("fraud", "1", label_key=["of"], label_window="1d", label_type="str")
     fraud.log([{"of": each} for each in texts], [1.0] * len(texts))
     path = folder[0] / "labels.csv"

@@ -24,6 +24,7 @@ SKEW_US = 300_000_000
 """How far a clock may be ahead of this one: what is said to be known later than that is a mistake."""
 _LONGEST = 200  # characters of an id that is given
 _LONGEST_TEXT = 100_000
+_NAMED = {"True": True, "False": False}  # as Python and pandas write them
 _TRUTHS = {"true": True, "false": False}
 _WHOLE = re.compile(r"[-+]?[0-9]{1,40}")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?|[-+]?inf(inity)?", re.IGNORECASE)
@@ -169,16 +170,18 @@ def from_text(text: str, dtype: str) -> Any:
 
 
 def key_from_text(text: str, dtype: str) -> Any:
-    """The same of a key, which without a type is no number that is spelt in another way than it is told.
+    """The same of a key, which without a type is a number, true or false only as programs write these.
 
-    >>> key_from_text("1.1", ""), key_from_text("1.10", ""), key_from_text("12e4", ""), key_from_text("1.0", "f64")
-    (1.1, '1.10', '12e4', 1.0)
+    JSON and Polars, or Python and pandas, which have `17.0` of a number that may be missing, `1e-05` and `True`.
+
+    >>> key_from_text("1.1", ""), key_from_text("17.0", ""), key_from_text("1.10", ""), key_from_text("12e4", "")
+    (1.1, 17.0, '1.10', '12e4')
     """
-    value = from_text(text, dtype)
+    value = _NAMED.get(text, text) if not dtype else text
+    value = from_text(text, dtype) if isinstance(value, str) else value
     if dtype or isinstance(value, str):
         return value
-    is_whole = isinstance(value, float) and value.is_integer()  # which is told as an integer
-    return text if is_whole or msgspec.json.encode(value).decode() != text else value
+    return value if text in (repr(value), msgspec.json.encode(value).decode()) else text
 
 
 def _instant(record: Mapping[str, Any], name: str) -> int | None:
