@@ -66,7 +66,7 @@ def bare(workspace: Workspace) -> float:
     took = 0.0
     for segment in list_segments(folder):
         records = [decode(each.record) for each in read_segment(folder, segment.name)]
-        frame = frame_of(records, types_of(records[0].version, workspace))
+        frame = frame_of(records, types_of(records[0].version, records[0].runtime, workspace))
         took += seconds(lambda name=segment.name: deque(map(_decoded, read_segment(folder, name)), maxlen=0))
         took += seconds(lambda frame=frame: stored_frame(frame, workspace))
     return took

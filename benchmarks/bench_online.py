@@ -150,7 +150,7 @@ def aggregates(workspace: Workspace, rounds: int, events: int) -> None:
             [{"carrier": int(n)} for n in chance.integers(0, 100, rounds)],
         )
         new = [(FeatureReader(definition, workspace), [one]) for one in asked]
-        keys = [reader._places([one], int(now.timestamp() * 1e6)) for one in asked]
+        keys = [reader._asked([one], int(now.timestamp() * 1e6))[1] for one in asked]
         for carrier in range(100):
             reader.read([{"carrier": carrier}])
         known = iter(asked)

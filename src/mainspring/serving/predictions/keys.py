@@ -12,13 +12,14 @@ from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from mainspring.clock import duration_of
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     import polars as pl
 
 _KIND = re.compile(r"(datetime|duration|time)(?:\[(?:([num]s)(?:,\s*)?)?([^\]]*)\])?")
@@ -49,8 +50,14 @@ def holding(dtype: str) -> Callable[[Any], Any] | None:
         return None
     kind, unit, zone = found[1], _COARSE.get(found[2]), found[3]
     if kind == "datetime":
-        return partial(_instant, unit=unit, zone=ZoneInfo(zone) if zone and zone != "None" else None)
+        return partial(_instant, unit=unit, zone=_zone(zone) if zone and zone != "None" else None)
     return partial(_span, unit=unit) if kind == "duration" else _time_of_day
+
+
+def _zone(name: str) -> ZoneInfo:
+    from zoneinfo import ZoneInfo  # which asks how Python was built: most servers need none
+
+    return ZoneInfo(name)
 
 
 def _instant(value: Any, unit: timedelta | None, zone: ZoneInfo | None) -> Any:
