@@ -36,7 +36,7 @@ from mainspring.serving.predictions._store import gc_roots
 from mainspring.serving.predictions.frames import Rows
 from mainspring.serving.predictions.ids import PredictionIds, id_at, ids_from
 from mainspring.serving.predictions.log import predictions_folder
-from mainspring.store import SegmentRecord, list_segments, read_segment
+from mainspring.store import Segment, SegmentRecord, list_segments, read_segment
 from mainspring.testing.plugin import Backend
 from mainspring.workspace import Workspace
 
@@ -232,6 +232,17 @@ def flipped(held: bytes) -> bytes:
     return bytes(each ^ 0xFF for each in held)
 
 
+def closed_segment(workspace: Workspace, *, records: int, rows: int) -> tuple[Path, Segment, list[str]]:
+    """Of so many records of so many rows each; with the folder that it is in, and the id of each record."""
+    registered()
+    folder = predictions_folder(workspace)
+    writer = PredictionLog(folder)
+    ids = [written(writer, rows) for _ in range(records)]
+    writer.close()
+    (segment,) = list_segments(folder)
+    return folder, segment, ids
+
+
 @pytest.mark.parametrize("live", [False, True])
 @pytest.mark.parametrize("harmed", [0, 1])
 @pytest.mark.parametrize(("at", "harm"), [(0, grown), (4, flipped), (60, flipped), (8, flipped)])
@@ -332,12 +343,7 @@ def test_a_segment_that_is_damaged_holds_up_no_other(workspace: Workspace, befor
 def test_past_damage_what_is_whole_is_compacted_and_every_byte_is_kept(
     workspace: Workspace, at: int, harm: Callable[[bytes], bytes]
 ) -> None:
-    registered()
-    folder = predictions_folder(workspace)
-    writer = PredictionLog(folder)
-    ids = [written(writer, 2) for _ in range(3)]
-    writer.close()
-    (segment,) = list_segments(folder)
+    folder, segment, ids = closed_segment(workspace, records=3, rows=2)
     path = folder / segment.name
     record = [*read_segment(folder, segment.name)][1]
     data = bytearray(path.read_bytes())
@@ -361,12 +367,7 @@ def test_past_damage_what_is_whole_is_compacted_and_every_byte_is_kept(
 def test_a_compaction_past_damage_may_be_killed_at_any_instant(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registered()
-    folder = predictions_folder(workspace)
-    writer = PredictionLog(folder)
-    ids = [written(writer, 1) for _ in range(2)]
-    writer.close()
-    (segment,) = list_segments(folder)
+    folder, segment, ids = closed_segment(workspace, records=2, rows=1)
     data = (folder / segment.name).read_bytes()[:-1] + b"\xff"
     (folder / segment.name).write_bytes(data)
 
@@ -385,12 +386,7 @@ def test_a_compaction_past_damage_may_be_killed_at_any_instant(
 
 
 def test_a_segment_that_lost_its_end_is_told_and_kept_aside(workspace: Workspace) -> None:
-    registered()
-    folder = predictions_folder(workspace)
-    writer = PredictionLog(folder)
-    ids = [written(writer, 1) for _ in range(2)]
-    writer.close()
-    (segment,) = list_segments(folder)
+    folder, segment, ids = closed_segment(workspace, records=2, rows=1)
     first, second = read_segment(folder, segment.name)
     os.truncate(folder / segment.name, first.end)
     for asked in (compact_predictions, lambda: scan_predictions("one")):

@@ -177,11 +177,10 @@ def key_from_text(text: str, dtype: str) -> Any:
     >>> key_from_text("1.1", ""), key_from_text("17.0", ""), key_from_text("1.10", ""), key_from_text("12e4", "")
     (1.1, 17.0, '1.10', '12e4')
     """
-    value = _NAMED.get(text, text) if not dtype else text
-    value = from_text(text, dtype) if isinstance(value, str) else value
-    if dtype or isinstance(value, str):
-        return value
-    return value if text in (repr(value), msgspec.json.encode(value).decode()) else text
+    if dtype:
+        return from_text(text, dtype)
+    value = _NAMED.get(text, from_text(text, ""))
+    return value if text in (str(value), msgspec.json.encode(value).decode()) else text
 
 
 def _instant(record: Mapping[str, Any], name: str) -> int | None:
