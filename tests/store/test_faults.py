@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -177,9 +178,41 @@ def test_a_transaction_open_at_the_fork_is_refused_in_the_child(tmp_path: Path) 
     database.close()
 
 
-def test_connections_end_with_their_threads(tmp_path: Path) -> None:
-    import threading
+def test_a_fork_beside_a_thread_that_writes_has_connections_of_its_own(tmp_path: Path) -> None:
+    database = _actors.opened(f"sqlite://{tmp_path}/state.db")
+    done = threading.Event()
 
+    def write(text: str) -> None:
+        with database.transaction() as tx:
+            tx.execute("INSERT INTO note (text) VALUES (?)", (text,))
+
+    def write_on() -> None:
+        while not done.is_set():
+            write("beside")
+
+    threads = [threading.Thread(target=write_on) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    codes = []
+    for _ in range(30):
+        pid = os.fork()
+        if not pid:
+            status = 1
+            try:
+                write("child")
+                status = 0
+            finally:
+                os._exit(status)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert codes == [0] * 30
+    assert database.query("SELECT COUNT(*) FROM note WHERE text = 'child'") == [(30,)]
+    database.close()
+
+
+def test_connections_end_with_their_threads(tmp_path: Path) -> None:
     database = _actors.opened(f"sqlite://{tmp_path}/state.db")
     before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
     for _ in range(20):

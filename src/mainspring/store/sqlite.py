@@ -15,7 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,7 @@ class SqliteDriver:
         self.place = str(path)
         self._local = _Local()
         self._all: weakref.WeakSet[_Held] = weakref.WeakSet()
+        self._opening = threading.RLock()
         self._closed = False
         self._inherited: list[_Held] = []
         _drivers.add(self)
@@ -157,13 +158,15 @@ class SqliteDriver:
         for held in list(self._all):
             held.close()
 
-    def prepare_fork(self) -> None:
-        """Close what is at rest; a thread at work gets a moment to finish. Called before a fork."""
+    def prepare_fork(self, locks: ExitStack) -> None:
+        """Close what is at rest, and keep it so until `locks` are let go; a thread at work gets a moment to finish."""
+        if self._opening.acquire(timeout=_FORK_PATIENCE_S):
+            locks.callback(self._opening.release)
         for held in list(self._all):
             mine = held is self._local.held and held.writing
             if not mine and held.lock.acquire(timeout=_FORK_PATIENCE_S):
+                locks.callback(held.lock.release)
                 held.close()
-                held.lock.release()
 
     def after_fork(self) -> None:
         """In the child: what could not be closed must be neither used nor closed here."""
@@ -175,6 +178,7 @@ class SqliteDriver:
             held.closed = True
         self._all.clear()
         self._local = _Local()
+        self._opening = threading.RLock()
 
     def _let_in(self, held: _Held) -> None:
         if not held.closed and held.queue is not None:
@@ -211,7 +215,8 @@ class SqliteDriver:
     def _hold(self) -> _Held:
         held = self._local.held
         if held is None or held.closed:
-            held = self._connect()
+            with self._opening:
+                held = self._connect()
         return held
 
     def _connect(self) -> _Held:
@@ -305,17 +310,33 @@ class SqliteDriver:
 _drivers: weakref.WeakSet[SqliteDriver] = weakref.WeakSet()
 
 
-def _before_fork() -> None:
-    for driver in list(_drivers):
-        driver.prepare_fork()
+class _Forks:
+    """Forks of this process, one at a time: from before one until after it no thread opens a connection."""
+
+    def __init__(self) -> None:
+        self._renew()
+
+    def before(self) -> None:
+        self._one.acquire()
+        for driver in list(_drivers):
+            driver.prepare_fork(self._locks)
+
+    def in_parent(self) -> None:
+        self._locks.close()
+        self._one.release()
+
+    def in_child(self) -> None:
+        self._renew()
+        for driver in list(_drivers):
+            driver.after_fork()
+
+    def _renew(self) -> None:
+        self._one = threading.RLock()
+        self._locks = ExitStack()
 
 
-def _in_child() -> None:
-    for driver in list(_drivers):
-        driver.after_fork()
-
-
-os.register_at_fork(before=_before_fork, after_in_child=_in_child)
+_forks = _Forks()
+os.register_at_fork(before=_forks.before, after_in_parent=_forks.in_parent, after_in_child=_forks.in_child)
 
 
 def _is_full(directory: Path) -> bool:
