@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import threading
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from mainspring.errors import MainspringError, StorageError
+from mainspring.errors import ConflictError, MainspringError, StorageError
 from mainspring.store import open_blobs, open_database
 from mainspring.testing import _actors
 
@@ -178,7 +179,8 @@ def test_a_transaction_open_at_the_fork_is_refused_in_the_child(tmp_path: Path) 
     database.close()
 
 
-def test_a_fork_beside_a_thread_that_writes_has_connections_of_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ends", [False, True], ids=["that lives on", "that ends"])
+def test_a_fork_beside_a_thread_that_writes_has_connections_of_its_own(tmp_path: Path, ends: bool) -> None:
     database = _actors.opened(f"sqlite://{tmp_path}/state.db")
     done = threading.Event()
 
@@ -188,13 +190,18 @@ def test_a_fork_beside_a_thread_that_writes_has_connections_of_its_own(tmp_path:
 
     def write_on() -> None:
         while not done.is_set():
-            write("beside")
+            if ends:  # its connection is closed with it, which may take as long as a checkpoint
+                thread = threading.Thread(target=write, args=("beside",))
+                thread.start()
+                thread.join()
+            else:
+                write("beside")
 
     threads = [threading.Thread(target=write_on) for _ in range(3)]
     for thread in threads:
         thread.start()
     codes = []
-    for _ in range(30):
+    for _ in range(60):
         pid = os.fork()
         if not pid:
             status = 1
@@ -207,8 +214,45 @@ def test_a_fork_beside_a_thread_that_writes_has_connections_of_its_own(tmp_path:
     done.set()
     for thread in threads:
         thread.join()
-    assert codes == [0] * 30
-    assert database.query("SELECT COUNT(*) FROM note WHERE text = 'child'") == [(30,)]
+    assert codes == [0] * 60
+    assert database.query("SELECT COUNT(*) FROM note WHERE text = 'child'") == [(60,)]
+    database.close()
+
+
+def test_a_signals_handler_is_told_that_its_thread_is_at_work(tmp_path: Path) -> None:
+    database = _actors.opened(f"sqlite://{tmp_path}/state.db")
+    told: list[str] = []
+
+    def handler(*_: object) -> None:
+        began = time.monotonic()
+        pid = os.fork()
+        if not pid:
+            try:
+                database.query("SELECT 1")
+            except StorageError:
+                os._exit(7)
+            os._exit(0)
+        took_s = time.monotonic() - began
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        try:
+            database.query("SELECT 1")
+        except ConflictError as error:
+            told.append(f"{code}, {error}")
+        else:
+            told.append(f"{code}, answered")
+        assert took_s < 0.9  # nobody waits for what can't end meanwhile
+        signal.setitimer(signal.ITIMER_REAL, 0.005)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.005)
+    try:
+        while len(told) < 30:
+            database.query("SELECT COUNT(*) FROM note")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert {each.partition(",")[0] for each in told} <= {"0", "7"}
+    assert any(each.startswith("7") and "a signal's handler" in each for each in told)
     database.close()
 
 

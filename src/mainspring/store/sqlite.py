@@ -39,28 +39,56 @@ class _Held:
     `full` says that there was no space for it.
     """
 
-    def __init__(self, connection: sqlite3.Connection, queue: int | None, *, full: bool = False) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, queue: int | None, *, full: bool = False) -> None:
+        self.path = path
         self.connection = connection
         self.queue = queue
         self.full = full
+        self.process, self.thread = os.getpid(), threading.get_ident()
         self.lock = threading.Lock()  # held while the connection is at work, from BEGIN to COMMIT
-        self.writing = False
+        self.at_work = self.writing = False
         self.closed = False
+        self._closing = threading.RLock()
+
+    def take(self) -> None:
+        """Begin to work with it. Only its own thread does."""
+        self.at_work = True  # before it is so, and until it is so no more: between the two a signal's handler may fork
+        self.lock.acquire()
+
+    def release(self) -> None:
+        """End to work with it."""
+        self.writing = False
+        self.lock.release()
+        self.at_work = False
 
     def close(self) -> None:
-        if not self.closed:
-            self.closed = True
+        """Close it; whoever comes second waits until that is done. In a forked child it is its parent's, and stays."""
+        if self.process != os.getpid():
+            return
+        with self._closing:
+            if self.closed:
+                return
             with suppress(sqlite3.Error):
                 self.connection.close()
             if self.queue is not None:
                 with suppress(OSError):
                     os.close(self.queue)
+            self.closed = True
+            _process.connections.discard(self)
 
-    __del__ = close
+
+class _Owned:
+    """What a thread has of its connection: it ends with the thread, and closes it."""
+
+    def __init__(self, held: _Held) -> None:
+        self.held = held
+
+    def __del__(self) -> None:
+        self.held.close()
 
 
 class _Local(threading.local):
-    held: _Held | None = None
+    own: _Owned | None = None
 
 
 class SqliteDriver:
@@ -75,11 +103,8 @@ class SqliteDriver:
         self.path = path
         self.place = str(path)
         self._local = _Local()
-        self._all: weakref.WeakSet[_Held] = weakref.WeakSet()
-        self._opening = threading.RLock()
+        self._connections: weakref.WeakSet[_Held] = weakref.WeakSet()
         self._closed = False
-        self._inherited: list[_Held] = []
-        _drivers.add(self)
 
     def begin(self) -> None:
         """Wait for the queue, then take the write lock."""
@@ -102,7 +127,8 @@ class SqliteDriver:
 
     def rollback(self) -> None:
         """Undo, then let the next writer in; a no-op when nothing was begun."""
-        held = self._local.held
+        own = self._local.own
+        held = None if own is None else own.held
         if held is None or not held.writing:
             return
         try:
@@ -126,7 +152,7 @@ class SqliteDriver:
             raise self._mapped(error) from error
         finally:
             if not held.writing:
-                held.lock.release()
+                held.release()
 
     def run_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         """One statement for each row."""
@@ -155,45 +181,28 @@ class SqliteDriver:
     def close(self) -> None:
         """Close the connections of all threads."""
         self._closed = True
-        for held in list(self._all):
+        for held in list(self._connections):
             held.close()
-
-    def prepare_fork(self, locks: ExitStack) -> None:
-        """Close what is at rest, and keep it so until `locks` are let go; a thread at work gets a moment to finish."""
-        if self._opening.acquire(timeout=_FORK_PATIENCE_S):
-            locks.callback(self._opening.release)
-        for held in list(self._all):
-            mine = held is self._local.held and held.writing
-            if not mine and held.lock.acquire(timeout=_FORK_PATIENCE_S):
-                locks.callback(held.lock.release)
-                held.close()
-
-    def after_fork(self) -> None:
-        """In the child: what could not be closed must be neither used nor closed here."""
-        left = [held for held in self._all if not held.closed]
-        self._inherited += left
-        for held in left:
-            if held.queue is not None:
-                os.close(held.queue)  # the parent's place in the queue must end with the parent
-            held.closed = True
-        self._all.clear()
-        self._local = _Local()
-        self._opening = threading.RLock()
 
     def _let_in(self, held: _Held) -> None:
         if not held.closed and held.queue is not None:
             fcntl.flock(held.queue, fcntl.LOCK_UN)
-        held.writing = False
-        held.lock.release()
+        held.release()
 
     def _take(self) -> _Held:
-        """This thread's connection, locked; a fork may have closed it a moment ago."""
+        """This thread's connection, locked; a fork may have closed it a moment ago.
+
+        Raises:
+            ConflictError: a statement of this thread is under way, which a signal's handler interrupted.
+        """
         while True:
             held = self._hold()
-            held.lock.acquire()
+            if held.at_work:  # to wait for it would be for ever
+                raise ConflictError(f"{self.place}: a signal's handler can't use it while its thread does")
+            held.take()
             if not held.closed:
                 return held
-            held.lock.release()
+            held.release()
 
     def _take_writing(self) -> tuple[_Held, int]:
         """This thread's connection, locked, and its place in the queue; what was opened for reading may be writable now.
@@ -204,40 +213,37 @@ class SqliteDriver:
         held = self._take()
         if held.queue is None and held.full and not _is_full(self.path.parent):
             held.close()
-            held.lock.release()
+            held.release()
             held = self._take()
         if held.queue is None:
-            held.lock.release()
+            held.release()
             directory = str(self.path.parent)
             raise _full(directory) if held.full else StorageError(directory, "the directory is not writable")
         return held, held.queue
 
     def _hold(self) -> _Held:
-        held = self._local.held
-        if held is None or held.closed:
-            with self._opening:
+        own = self._local.own
+        if own is None or own.held.closed:
+            with _process.opening:
                 held = self._connect()
-        return held
+                self._connections.add(held)
+                _process.connections.add(held)
+                self._local.own = own = _Owned(held)
+        return own.held
 
     def _connect(self) -> _Held:
         if self._closed:
             raise StorageError(self.place, "the database was closed")
-        if self._inherited:
-            raise StorageError(
-                self.place, "a transaction was open when this process was forked", "Fork between transactions."
-            )
+        if self.path in _process.inherited:
+            raise StorageError(self.place, "it was at work when this process was forked", "Fork between statements.")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             queue = os.open(f"{self.path}.queue", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             if error.errno not in (*_NOT_WRITABLE, *_NO_SPACE) or not _has_bytes(self.path):
                 raise _unwritable(self.path.parent, error) from error
-            held = self._open_reading(full=error.errno in _NO_SPACE)
-        else:
-            held = self._open_writing(queue)
-        self._local.held = held
-        self._all.add(held)
-        return held
+            return self._open_reading(full=error.errno in _NO_SPACE)
+        return self._open_writing(queue)
 
     def _open_writing(self, queue: int) -> _Held:
         try:
@@ -245,7 +251,7 @@ class SqliteDriver:
         except sqlite3.Error as error:
             os.close(queue)
             raise self._mapped(error) from error
-        held = _Held(connection, queue)
+        held = _Held(self.path, connection, queue)
         try:
             self._configure(connection, queue)
         except sqlite3.Error as error:
@@ -272,7 +278,7 @@ class SqliteDriver:
             connection.execute("SELECT 1 FROM sqlite_master")
         except sqlite3.Error as error:
             raise self._mapped(error) from error
-        return _Held(connection, None, full=full)
+        return _Held(self.path, connection, None, full=full)
 
     @staticmethod
     def _configure(connection: sqlite3.Connection, queue: int) -> None:
@@ -307,36 +313,50 @@ class SqliteDriver:
         return StorageError(self.place, str(error))
 
 
-_drivers: weakref.WeakSet[SqliteDriver] = weakref.WeakSet()
-
-
-class _Forks:
-    """Forks of this process, one at a time: from before one until after it no thread opens a connection."""
+class _Process:
+    """The connections of this process. From before a fork until after it none is opened, nor at work if that ends soon."""
 
     def __init__(self) -> None:
+        self.connections: set[_Held] = set()
+        self.inherited: dict[Path, list[_Held]] = {}
+        """Those that a fork found at work, by file: they must be neither used nor closed here, and their files not opened."""
         self._renew()
-
-    def before(self) -> None:
-        self._one.acquire()
-        for driver in list(_drivers):
-            driver.prepare_fork(self._locks)
-
-    def in_parent(self) -> None:
-        self._locks.close()
-        self._one.release()
-
-    def in_child(self) -> None:
-        self._renew()
-        for driver in list(_drivers):
-            driver.after_fork()
 
     def _renew(self) -> None:
-        self._one = threading.RLock()
+        self.opening = threading.RLock()
         self._locks = ExitStack()
 
+    def before_fork(self) -> None:
+        """Close what is at rest; threads at work get a moment to finish, but for this one, which can't meanwhile."""
+        until = time.monotonic() + _FORK_PATIENCE_S
+        if self.opening.acquire(timeout=_FORK_PATIENCE_S):
+            self._locks.callback(self.opening.release)
+        for held in list(self.connections):
+            if held.thread == threading.get_ident() and held.at_work:
+                continue
+            if held.lock.acquire(timeout=max(until - time.monotonic(), 0.0)):
+                self._locks.callback(held.lock.release)
+                held.close()
 
-_forks = _Forks()
-os.register_at_fork(before=_forks.before, after_in_parent=_forks.in_parent, after_in_child=_forks.in_child)
+    def after_in_parent(self) -> None:
+        """Let the others go on."""
+        self._locks.close()
+
+    def after_in_child(self) -> None:
+        """Note what could not be closed."""
+        self._renew()
+        for held in self.connections:
+            if held.queue is not None:
+                os.close(held.queue)  # the parent's place in the queue must end with the parent
+            held.closed = True
+            self.inherited.setdefault(held.path, []).append(held)
+        self.connections = set()
+
+
+_process = _Process()
+os.register_at_fork(
+    before=_process.before_fork, after_in_parent=_process.after_in_parent, after_in_child=_process.after_in_child
+)
 
 
 def _is_full(directory: Path) -> bool:
