@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import tarfile
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -15,6 +17,7 @@ import pytest
 from msgspec.structs import replace
 
 from mainspring.errors import RebuildError
+from mainspring.pipelines import interpreter
 from mainspring.pipelines.interpreter import FOLDER, rebuilt_interpreter
 from mainspring.runs.environment import Environment, snapshot
 
@@ -126,6 +129,40 @@ def test_who_ends_while_an_environment_is_made_leaves_neither_pip_nor_a_part_of_
         time.sleep(0.02)
     assert [is_running(each) for each in pids] == [False, False]
     assert list((index / FOLDER).iterdir()) == []
+
+
+STARTS = """
+import os, subprocess, sys, time
+from pathlib import Path
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+Path({told!r} + ".new").write_text(f"{{os.getppid()}} {{os.getpid()}} {{child.pid}}")
+os.rename({told!r} + ".new", {told!r})
+time.sleep(300)
+"""
+
+
+@pytest.mark.parametrize("killed", [0, 1], ids=["the guard", "what it runs"])
+def test_what_is_killed_while_an_environment_is_made_leaves_nothing_and_holds_up_nobody(
+    tmp_path: Path, killed: int
+) -> None:
+    told = tmp_path / "pids"
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(interpreter._called, tmp_path / "made", "-c", STARTS.format(told=str(told)))
+        while not told.exists():
+            assert not asked.done()
+            time.sleep(0.02)
+        pids = [int(each) for each in told.read_text().split()]
+        os.kill(pids[killed], signal.SIGKILL)
+        try:
+            with pytest.raises(RebuildError):
+                asked.result(20)
+            until = time.monotonic() + 10
+            while time.monotonic() < until and any(map(is_running, pids)):
+                time.sleep(0.02)
+            assert [is_running(each) for each in pids] == [False, False, False]
+        finally:
+            for pid in filter(is_running, pids):
+                os.kill(pid, signal.SIGKILL)
 
 
 def is_running(pid: int) -> bool:

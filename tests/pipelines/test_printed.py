@@ -43,7 +43,7 @@ def main(marker: str):
 
 
 def soon(found: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while not found():
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -127,19 +127,21 @@ def test_a_resume_where_the_scratch_is_not_says_so(lab: Lab, here: bool) -> None
 @pytest.mark.one_backend("processes apart are held to PostgreSQL, as on many", name="postgres")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_what_a_detached_worker_printed_stays_if_it_is_killed_or_falls_silent(lab: Lab, how: signal.Signals) -> None:
-    with started(lab, "detached") as engine:
+    # On a machine with too much to do an attempt that nobody stopped may be silent for longer than its lease, too.
+    with started(lab, "detached", FLOW.replace("retries=1", "retries=9")) as engine:
         for pid in reversed(workers(lab)):
             os.kill(pid, how)
-        assert engine.wait(60) == 0, (lab.root.parent / "told").read_text()
+        assert engine.wait(120) == 0, (lab.root.parent / "told").read_text()
     (run,) = RunStore(lab.workspace.database, lab.workspace.ledger).list(limit=1)
     for pid in workers(lab):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    first, second = attempts(lab, run.id)
-    assert [(each.state, printed(lab, each)) for each in (first, second)] == [
+    first, *starved, last = attempts(lab, run.id)
+    assert {(each.state, each.kind) for each in starved} <= {("failed", "lost")}
+    assert [(each.state, printed(lab, each)) for each in (first, last)] == [
         ("failed", "kept\n"), ("succeeded", "again\n"),
     ]  # fmt: skip
-    assert (first.kind, first.wall_s, second.wall_s is None) == ("lost", None, False)
+    assert (first.kind, first.wall_s, last.wall_s is None) == ("lost", None, False)
 
 
 @pytest.mark.one_backend("where the files of a run are is not the backends' affair")

@@ -131,7 +131,7 @@ def test_all_protocols_give_the_same(asked: Asked, name: str) -> None:
     values = [list(each.values()) if isinstance(each, dict) else each for each in plain]
     by_column = [{"name": key, "shape": [3], "datatype": "FP64", "data": given} for key, given in columns.items()]
     matrix = {"name": "whatever", "shape": [3, 2], "datatype": "FP64", "data": [[row["a"], row["b"]] for row in ROWS]}
-    for inputs in (by_column, [matrix], by_column[::-1]):
+    for inputs in (by_column, [matrix], [matrix | {"name": "a"}], by_column[::-1]):
         answer = asked.json(f"/v2/models/{name}/versions/1/infer", {"id": "mine", "inputs": inputs})
         (output,) = answer["outputs"]
         assert np.array(output["data"]).reshape(output["shape"]).tolist() == values

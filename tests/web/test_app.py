@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import random
 import socket
 import time
 import zlib
@@ -190,7 +191,9 @@ def _gzip(body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("packed", "status"), [
-    pytest.param(_gzip(b"[1,") + _gzip(b"") * 100_000 + _gzip(b"2]"), 200, id="many members"),  # in time by their number
+    pytest.param(_gzip(b"[1,") + _gzip(b"") * 998 + _gzip(b"2]"), 200, id="many members"),
+    pytest.param(_gzip(b"[1,") + _gzip(b"") * 999 + _gzip(b"2]"), 400, id="too many members"),
+    pytest.param(_gzip(b"[1," + b" " * 100_000 + b"2]"), 200, id="small, but not what it holds"),
     pytest.param(zlib.compress(b"[1,2]"), 200, id="deflate"),
     pytest.param(_gzip(b"[1,2]") + _gzip(b" ")[:-1], 400, id="cut short"),
     pytest.param(_gzip(b"[1,2]") + b"behind", 400, id="garbage behind"),
@@ -204,6 +207,22 @@ def test_a_packed_body_may_have_many_members_and_is_never_unpacked_beyond_the_li
     )
     assert answered.status == status
     assert status != 200 or json.loads(answered.body) == [1, 2]
+
+
+@pytest.mark.parametrize("held", [b" " * (10 << 20), random.Random(0).randbytes(100_000).hex().encode()])
+def test_while_a_packed_body_is_unpacked_others_are_answered(held: bytes) -> None:
+    """Whether it is the packed body that is large, or what it holds."""
+    app, answered = Echo(), list[str]()
+
+    async def told(path: str, *chunks: bytes, **headers: Any) -> None:
+        status = (await ask(app, path, *chunks, method="POST" if chunks else "GET", **headers)).status
+        answered.append(f"{path} {status}")
+
+    async def both() -> None:
+        await asyncio.gather(told("/echo/a", _gzip(b'"%s"' % held), content_encoding="gzip"), told("/health"))
+
+    asyncio.run(both())
+    assert answered == ["/health 200", "/echo/a 200"]
 
 
 @pytest.mark.parametrize(("coding", "is_packed"), [("", False), ("Identity", False), ("x-gzip", True), ("GZIP", True)])

@@ -119,6 +119,33 @@ def test_what_the_parser_refuses_is_said_in_json(place: Place, sent: bytes, said
     assert is_well(place)
 
 
+@pytest.mark.parametrize(
+    ("sent", "refused", "said"),
+    [
+        (b"GET /ready HTTP/0.9\r\n\r\n", 505, "This answers to HTTP/1.1 and HTTP/1.0, not to HTTP/0.9."),
+        (b"GET /ready HTTP/2.0\r\nHost: a\r\n\r\n", 505, "This answers to HTTP/1.1 and HTTP/1.0, not to HTTP/2.0."),
+        (
+            HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n3\r\n[1]\r\n0\r\n\r\n", 501,
+            "A `Transfer-Encoding` of gzip, chunked is not understood here, only chunked.",
+        ),
+        (
+            HEAD + b"Transfer-Encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n3\r\n[1]\r\n0\r\n\r\n", 501,
+            "A `Transfer-Encoding` of gzip, chunked is not understood here, only chunked.",
+        ),
+    ],
+    ids=["0.9", "2.0", "gzip", "gzip on a line of its own"],
+)  # fmt: skip
+def test_what_is_another_http_than_is_spoken_here_is_said(place: Place, sent: bytes, refused: int, said: str) -> None:
+    answer = place.told(sent)
+    assert (status(answer), refusal(answer)["error"]) == (refused, said)
+    assert is_well(place)
+
+
+def test_chunks_go_by_their_name_in_capitals(place: Place) -> None:
+    sent = HEAD + b"Transfer-Encoding: Chunked \r\nConnection: close\r\n\r\n3\r\n[1]\r\n0\r\n\r\n"
+    assert place.told(sent).endswith(b"[1]")
+
+
 def test_a_request_of_http_1_0_needs_no_host(place: Place) -> None:
     assert status(place.told(b"GET /ready HTTP/1.0\r\n\r\n")) == 200
 

@@ -2,8 +2,9 @@
 
     python guard.py FOLDER PROGRAM [ARGUMENT ...]
 
-Its stdin is a pipe that is held open by who asked, so its end is theirs, however they end. Called by its path: it imports
-nothing of this package, and nothing but what each Python has.
+Its stdin is a pipe that is held open by who asked, so its end is theirs, however they end. It tells on stdout the number of
+the process that it has started, which who asked ends if this one is killed; what that prints goes to stderr. Called by its
+path: it imports nothing of this package, and nothing but what each Python has.
 """
 
 from __future__ import annotations
@@ -20,17 +21,23 @@ from contextlib import suppress
 def guard(folder: str, command: list[str]) -> int:
     """The status with which the program ended."""
     ended = threading.Event()
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True)
+
+    def end_all() -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
 
     def watch() -> None:
         while os.read(sys.stdin.fileno(), 4096):
             pass
         ended.set()
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        end_all()
 
     threading.Thread(target=watch, daemon=True).start()
+    with suppress(BrokenPipeError):
+        os.write(sys.stdout.fileno(), b"%d" % process.pid)
     status = process.wait()
+    end_all()
     if ended.is_set():
         shutil.rmtree(folder, ignore_errors=True)
     return abs(status)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
@@ -139,23 +141,29 @@ def _called(folder: Path, *arguments: str) -> None:
     kept = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
     python = [sys.executable, "-P"]  # which finds nothing that the current folder has
     read, held = os.pipe()
-    try:
-        process = subprocess.Popen(
-            [*python, guard.__file__, str(folder), *python, *arguments], stdin=read, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, env=kept, start_new_session=True,
-        )  # fmt: skip
-    except BaseException:
-        os.close(held)
-        raise
-    finally:
-        os.close(read)
-    with process:
+    with tempfile.TemporaryFile("w+", errors="replace") as said:  # no pipe, which what was left running could hold open
         try:
-            out, err = process.communicate()
-        finally:
+            process = subprocess.Popen(
+                [*python, guard.__file__, str(folder), *python, *arguments], stdin=read, stdout=subprocess.PIPE,
+                stderr=said, env=kept, start_new_session=True,
+            )  # fmt: skip
+        except BaseException:
             os.close(held)
-    if process.returncode:
-        raise RebuildError(*_told(err.splitlines() or out.splitlines()))
+            raise
+        finally:
+            os.close(read)
+        with process:
+            assert process.stdout is not None
+            try:
+                started = process.stdout.read()  # until the guard ends
+            finally:
+                os.close(held)
+        if process.returncode < 0 and started:  # it was killed, and could end nothing
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(int(started), signal.SIGKILL)
+        if process.returncode:
+            said.seek(0)
+            raise RebuildError(*_told(said.read().splitlines()))
 
 
 def _told(lines: Sequence[str]) -> tuple[str, str]:

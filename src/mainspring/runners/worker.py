@@ -21,7 +21,7 @@ def serve_orders(ready: Callable[[], Callable[[WorkOrder], None]]) -> NoReturn:
 
     `ready` opens what the work needs and gives what obeys an order; the supervisor's end is noticed meanwhile, too.
     """
-    end_with_parent()
+    _at_end_of_parent(signal.SIGKILL)  # one that has ended already is noticed by the end of its pipe
     orders, answers = int(os.environ["MAINSPRING_ORDERS"]), int(os.environ["MAINSPRING_ANSWERS"])
     for pipe in (orders, answers):
         os.set_inheritable(pipe, False)
@@ -57,9 +57,15 @@ class _Lines:
         os._exit(0)
 
 
-def end_with_parent() -> None:
-    """On Linux, have the kernel end this process with the one that started it, even while C code holds it."""
+def end_with_parent(parent: int) -> None:
+    """On Linux, have the kernel end this process with the one that started it, even while C code holds it.
+
+    Raises:
+        SystemExit: that one, `parent`, has ended already.
+    """
     _at_end_of_parent(signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(0)
 
 
 def outlive_parent() -> None:

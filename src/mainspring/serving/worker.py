@@ -5,7 +5,6 @@ A fresh process, told on stdin what to do; it says that it is ready when its mod
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 import traceback
@@ -65,13 +64,15 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 def work(order: Order) -> None:
-    """Answer until the parent ends, or says so."""
+    """Answer until the parent ends, or says so.
+
+    Raises:
+        SystemExit: the parent has ended already, or the work can't begin; why is told.
+    """
     from mainspring.serving.app import ServingApp
     from mainspring.web.server import drain_of, is_behind, run_app, token_of
 
-    end_with_parent()  # until it is ready, nothing is in its hands
-    if os.getppid() != order.parent:
-        return
+    end_with_parent(order.parent)  # until it is ready, nothing is in its hands
     listener, line = socket.socket(fileno=order.listener), socket.socket(fileno=order.link)
     for inherited in (listener, line):
         inherited.set_inheritable(False)  # processes of the model must not keep them open

@@ -38,6 +38,9 @@ MOST_ENTITIES = 10_000
 """How many entities a request may name whose features are read, unless a server is told otherwise."""
 _LONGEST_ID = 128
 _PACKED_BYTES = 1 << 14  # unpacked at once: of these, what is behind a member is copied for each member
+_QUICK_BYTES = 1 << 13  # are unpacked in less time than it takes to hand them to a thread
+_QUICK_UNPACKED_BYTES = 1 << 16
+_MOST_MEMBERS = 1_000  # a file of bgzip has one for each 64 KiB
 _PART_BYTES = 1 << 20
 _OVERDUE = 0.0
 _GZIP = 16 + zlib.MAX_WBITS
@@ -193,6 +196,11 @@ class WebApp:
             RequestError: 413 too large, also unpacked; 408 it did not arrive in time; 415 packed as nothing known; 400 damaged.
             ConnectionError: the client is gone.
         """
+        body = await self._arrived(request)
+        coding = request.headers.get(b"content-encoding", b"").strip().lower()
+        return body if coding in _PLAIN else await self._inflated(body, coding)
+
+    async def _arrived(self, request: Request) -> bytes:
         limit = self._max_body_bytes
         announced = request.headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > limit:
@@ -211,9 +219,7 @@ class WebApp:
                 if size > limit:
                     raise self._too_large()
                 if not message.get("more_body"):
-                    body = b"".join(chunks) if len(chunks) > 1 else chunks[0]
-                    coding = request.headers.get(b"content-encoding", b"").strip().lower()
-                    return body if coding in _PLAIN else self._inflated(body, coding)
+                    return b"".join(chunks) if len(chunks) > 1 else chunks[0]
         except asyncio.CancelledError:
             if self._reading.get(reader) != _OVERDUE:
                 raise
@@ -287,14 +293,18 @@ class WebApp:
             methods = self.methods[route]
             raise RequestError(405, f"{route} takes {methods.decode()}.", ((b"allow", methods),))
 
-    def _inflated(self, body: bytes, coding: bytes) -> bytes:
-        """A compressed body, which is never unpacked beyond the limit."""
+    async def _inflated(self, body: bytes, coding: bytes) -> bytes:
+        """A compressed body, which is never unpacked beyond the limit; what may take long keeps no other request waiting."""
         if coding not in _WINDOWS:
             raise RequestError(
                 415, "Send bodies as they are, or packed by gzip or deflate, as `Content-Encoding` says."
             )
+        window, most = _WINDOWS[coding], self._max_body_bytes + 1
+        quick = min(most, _QUICK_UNPACKED_BYTES)
         try:
-            found = _unpacked(body, _WINDOWS[coding], self._max_body_bytes + 1)
+            found = _unpacked(body, window, quick) if len(body) <= _QUICK_BYTES else None
+            if found is None or len(found) == quick < most:  # it may hold more
+                found = await asyncio.to_thread(_unpacked, body, window, most)
         except (zlib.error, EOFError) as error:
             raise RequestError(400, f"The body is not what `Content-Encoding` says: {error}.") from error
         if len(found) > self._max_body_bytes:
@@ -360,16 +370,23 @@ def unauthenticated(said: str) -> RequestError:
 def _unpacked(body: bytes, window: int, most: int) -> bytes:
     """What a body holds in gzip or deflate, at most so many bytes of it.
 
-    Gzip may have several members, one behind the other (RFC 1952, section 2.2).
+    Gzip may have several members, one behind the other (RFC 1952, section 2.2). What unpacks a member has the interpreter's
+    lock while it begins, so there is an end to their number.
 
     Raises:
         zlib.error, EOFError: it is neither, or ends too early.
+        RequestError: 400, it has too many members.
     """
-    unpacking, found = zlib.decompressobj(window), bytearray()
+    unpacking, found, members = zlib.decompressobj(window), bytearray(), 1
     for start in range(0, len(body), _PACKED_BYTES):
         part = body[start : start + _PACKED_BYTES]
         while part:
             if unpacking.eof:
+                members += 1
+                if members > _MOST_MEMBERS:
+                    raise RequestError(
+                        400, f"The body has more than {_MOST_MEMBERS:,} members of gzip. Pack it as one."
+                    )
                 unpacking = zlib.decompressobj(window)
             found += unpacking.decompress(part, most - len(found))
             if len(found) >= most:

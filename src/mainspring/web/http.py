@@ -25,6 +25,8 @@ _PARTING_S = 2.0
 _MOST_PARTING_BYTES = 1 << 26  # of four bodies that are just taken, and read away in some 20 ms
 _BLANK_LINE = b"\r\n\r\n"  # nothing else ends a head, or a body in chunks
 _LENGTH = b"content-length"
+_CODING = b"transfer-encoding"
+_VERSIONS = ("1.1", "1.0")
 _START = "http.response.start"
 
 
@@ -196,15 +198,27 @@ class Connection(HttpToolsProtocol):
                 hosts += 1
             elif name == _LENGTH:
                 length = value
-        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):  # RFC 9112, section 3.2
-            # The parser ends, and tells of this as the context of its own error.
+        version = self.parser.get_http_version()
+        # The parser ends, and tells of what is raised as the context of its own error.
+        if version not in _VERSIONS:  # RFC 9110, section 15.6.6
+            raise RequestError(505, f"This answers to HTTP/1.1 and HTTP/1.0, not to HTTP/{version}.")
+        if hosts > 1 or (not hosts and version == "1.1"):  # RFC 9112, section 3.2
             raise RequestError(400, f"A request of HTTP/1.1 names its `Host` once; this one does {hosts} times.")
+        if length is None:  # the parser refuses a length beside a coding
+            self._expect_known_coding()
         self._is_offer = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
         if not self._is_offer:
             super().on_headers_complete()
             self._is_head, self._left = False, None if length is None else int(length)
             self.headers = []  # to which fields behind the body are added: they are none of the request's
             self.cycle.__class__ = Exchange  # uvicorn makes its own, which did nothing yet
+
+    def _expect_known_coding(self) -> None:
+        """Refuse a body that is packed on its way: only chunks are taken apart (RFC 9112, section 6.1)."""
+        lines = [value for name, value in self.headers if name == _CODING]
+        if lines and (given := b", ".join(lines)).strip().lower() != b"chunked":
+            said = given[:60].decode("latin-1")
+            raise RequestError(501, f"A `Transfer-Encoding` of {said} is not understood here, only chunked.")
 
     def on_message_complete(self) -> None:
         if self._is_offer:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 
@@ -20,6 +24,7 @@ from mainspring.serving import OnlinePredictor, bind, load_predictor
 from mainspring.serving.isolation import IsolatedPredictor
 from mainspring.serving.isolation import process as isolation
 from mainspring.serving.isolation.process import ModelProcess
+from mainspring.serving.isolation.wire import send
 from mainspring.workspace import Workspace, using
 from tests.serving.lines import make_project
 
@@ -227,6 +232,51 @@ def test_a_process_that_is_closed_while_it_is_made_is_ended(
         process.start()
     closing.join(10)
     assert not closing.is_alive()
+
+
+BEGUN = """
+import os, sys
+import msgspec
+from mainspring.serving.isolation.process import _MODULE, _Child
+from mainspring.serving.isolation.wire import Order, send
+order = msgspec.json.decode(sys.argv[1], type=Order)
+child = _Child([sys.executable, "-m", _MODULE], dict(os.environ), order.root, "line/1")
+send(child.line, order)
+print(child.process.pid, flush=True)
+os._exit(0)
+"""
+HANGS = "open('hangs', 'w').close(); time.sleep(3600)"
+
+
+@pytest.mark.journey  # a process is made
+def test_a_process_that_is_just_being_made_ends_with_the_one_that_serves(predictor: OnlinePredictor) -> None:
+    order = process_of(predictor)._order
+    path = os.pathsep.join([*order.folders, *filter(None, sys.path)])
+    program = [sys.executable, "-c", BEGUN, msgspec.json.encode(order).decode()]
+    environment = os.environ | {"LINES_CALL": HANGS, "PYTHONPATH": path}
+    made = psutil.Process(int(subprocess.run(program, env=environment, check=True, capture_output=True).stdout))
+    try:
+        made.wait(60)
+    finally:
+        if made.is_running():
+            made.kill()
+
+
+@pytest.mark.journey  # a process loads its model
+def test_a_process_whose_model_hangs_at_its_warm_up_ends_with_its_line(predictor: OnlinePredictor) -> None:
+    order = process_of(predictor)._order
+    environment = os.environ | {"LINES_CALL": HANGS, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    child = isolation._Child([sys.executable, "-m", isolation._MODULE], environment, order.root, "line/1")
+    try:
+        send(child.line, order)
+        hangs = Path(order.root) / "hangs"
+        while not hangs.exists():
+            assert child.process.poll() is None
+            threading.Event().wait(0.05)
+        child.line.shutdown(socket.SHUT_RDWR)
+        assert child.process.wait(30) == 0
+    finally:
+        child.end()
 
 
 @pytest.mark.journey  # a process loads its model

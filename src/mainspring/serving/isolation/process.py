@@ -43,7 +43,7 @@ class _Child:
         self.has_said = False
         with theirs:
             self.process = subprocess.Popen(
-                [*program, str(theirs.fileno())], pass_fds=(theirs.fileno(),), env=environment, cwd=folder,
+                [*program, str(theirs.fileno()), str(os.getpid())], pass_fds=(theirs.fileno(),), env=environment, cwd=folder,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C is for who serves, and a kill reaches what the model has started
             )  # fmt: skip

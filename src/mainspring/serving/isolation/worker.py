@@ -26,12 +26,19 @@ from mainspring.serving.warming import warmed_up
 from mainspring.workspace import Project, Workspace, using
 
 
-def main(line: socket.socket) -> None:
-    """Obey until the other side is gone."""
-    end_with_parent()
+def main(line: socket.socket, parent: int) -> None:
+    """Obey until the other side is gone.
+
+    Raises:
+        SystemExit: the process that serves, `parent`, has ended already.
+    """
+    end_with_parent(parent)  # it may have, while this one imported what it needs
     line.set_inheritable(False)  # processes of the model must not keep it open
     os.dup2(2, 1)  # what the model prints is for the log
+    sys.stdout = sys.stderr  # which keeps back no line that was not written yet when the process ends at once
     order = receive(line, Order)
+    frames: SimpleQueue[Asked] = SimpleQueue()
+    threading.Thread(target=_read, args=(line, frames), name="asked", daemon=True).start()
     folders = [Path(folder) for folder in order.folders]
     project = Project(Path(order.root), Settings.load(Path(order.root), overrides=order.settings))
     with importing_from(folders), Workspace.open(project=project) as workspace, using(workspace):
@@ -46,7 +53,7 @@ def main(line: socket.socket) -> None:
             send(line, Told(error=kind, message=message))
             return
         send(line, Told(predictor.streams))
-        _answer(line, predictor)
+        _answer(line, frames, predictor)
 
 
 def _loaded(order: Order, workspace: Workspace) -> Predictor:
@@ -61,16 +68,14 @@ def _loaded(order: Order, workspace: Workspace) -> Predictor:
     return predictor
 
 
-def _answer(line: socket.socket, predictor: Predictor) -> None:
-    frames: SimpleQueue[Asked] = SimpleQueue()
-    threading.Thread(target=_read, args=(line, frames), name="asked", daemon=True).start()
+def _answer(line: socket.socket, frames: SimpleQueue[Asked], predictor: Predictor) -> None:
     streams: dict[int, Generator[Any, None, None]] = {}
     while True:
         send_encoded(line, _told(frames.get(), predictor, streams))
 
 
 def _read(line: socket.socket, frames: SimpleQueue[Asked]) -> None:
-    """Read ahead, so that the other side's end is noticed while the model works."""
+    """Read ahead, so that the other side's end is noticed while the model is loaded, and while it works."""
     try:
         while True:
             frames.put(receive(line, Asked))
@@ -105,4 +110,4 @@ def _part(given: Asked, predictor: Predictor, streams: dict[int, Generator[Any, 
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])))
+    main(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))

@@ -124,7 +124,7 @@ class Inference:
         return [rows, len(self._output.classes)] if self._output.kind == "probabilities" else [rows]
 
     def _columns(self, tensors: Sequence[Tensor], arrays: Sequence[Array]) -> tuple[Columns, int]:
-        if len(tensors) == 1 and tensors[0].name not in self._fields:
+        if len(tensors) == 1:  # its name may be that of a column: those of a table without names are numbers
             tensors, arrays = self._apart(tensors[0], arrays[0])
         problems = self._misnamed(tensors)
         columns: dict[str, Any] = {}
