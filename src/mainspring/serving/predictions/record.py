@@ -222,7 +222,11 @@ def _storable(record: Logged) -> Logged:
 
 
 def storable(value: Any) -> Any:
-    """A value as MessagePack has a form for it: integers of more than 64 bits are texts, and times of no year in UTC."""
+    """A value as MessagePack has a form for it: integers of more than 64 bits are texts, and times of no year in UTC.
+
+    >>> storable([1, {"a": 2**64}])
+    [1, {'a': '18446744073709551616'}]
+    """
     if type(value) is int:
         return value if -(1 << 63) <= value < 1 << 64 else str(value)
     if type(value) is datetime and value.tzinfo:
@@ -230,4 +234,8 @@ def storable(value: Any) -> Any:
             value.astimezone(UTC)
         except OverflowError:  # before the year 1, or after 9999
             return value.isoformat()
+    if isinstance(value, list | tuple):
+        return [storable(each) for each in value]
+    if isinstance(value, dict):
+        return {name: storable(each) for name, each in value.items()}
     return value
