@@ -24,6 +24,7 @@ def test_what_a_service_answers_is_logged_and_labelled(client: Client) -> None:
     assert answer.json()["version"] == "2024-03"
     found = find_prediction(second, client.workspace)
     assert found is not None
+    assert found["latency_us"] >= 10_000
     assert (found["output"], found["route_key"], found["version"]) == (0.9, "u7", "2024-03")
     labels = [{"prediction": first, "label": 0}, {"key": {"card": "c2"}, "label": 1}, {"label": 1}]
     told = client.ask("POST", "/api/1.0/feedback/fraud", json={"labels": labels})
@@ -31,6 +32,12 @@ def test_what_a_service_answers_is_logged_and_labelled(client: Client) -> None:
     assert [each["path"] for each in told.json()["problems"]] == ["[2].card"]
     assert told.json()["error_code"] == "INVALID_PARAMETER_VALUE"
     assert labelled("fraud", workspace=client.workspace).collect().sort("input.card")["label"].to_list() == [0, 1]
+    untimed = client.ask(
+        "POST", "/api/1.0/predictions/fraud", json={name: asked[name] for name in ("records", "predictions")}
+    )
+    (row, _) = (find_prediction(each, client.workspace) for each in untimed.json()["ids"])
+    assert row is not None
+    assert row["latency_us"] is None
 
 
 def test_what_is_no_service_or_no_prediction_is_refused(client: Client) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
+from mainspring.cli.main import cli
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, StorageError, WrongTypeError
 from mainspring.models import Field, Output, Signature, register
 from mainspring.serving import (
@@ -24,7 +26,7 @@ from mainspring.serving.batch import predict_batch
 from mainspring.serving.feedback import coverage, labelled, labels_of
 from mainspring.serving.predictions import compact_predictions, find_prediction, prediction_log, scan_predictions
 from mainspring.serving.predictions.log import PredictionLog
-from mainspring.workspace import Workspace
+from mainspring.workspace import Workspace, using
 
 
 def test_predictions_of_an_outside_service_are_found_labelled_and_compacted(workspace: Workspace) -> None:
@@ -152,3 +154,23 @@ def test_a_full_disk_is_told_unless_best_effort_is_declared(workspace: Workspace
     assert len(served(log="best-effort").log(rows, [1.0] * len(rows))) == len(rows)
     assert log.counts["fraud", "unlogged"] == len(rows)
     assert served(log="off").log(rows[:1], [1.0]) == []
+
+
+@pytest.mark.one_backend("the command line opens the workspace of a folder")
+def test_how_long_an_answer_took_is_told_only_if_the_service_says_so(tmp_path: Path) -> None:
+    (tmp_path / "mainspring.toml").write_text('name = "p"\n')
+    with Workspace.open(tmp_path) as workspace, using(workspace):
+        fraud = outside_service("fraud", "1", label_key=["card"], label_window="1d")
+        ids = [fraud.log([{"card": "c1"}], [0.5])[0], fraud.log([{"card": "c1"}], [0.5], latency_s=0.25)[0]]
+        fraud.label({"key": {"card": "c1"}, "label": 1})
+        for _ in range(2):
+            found = [find_prediction(each) for each in ids]
+            known = [row["latency_us"] for row in found if row is not None]
+            assert (known[0], known[1] // 250_000) == (None, 1)
+            assert labels_of(ids[1])[0]["label"] == 1
+            frame = scan_predictions("fraud").collect()
+            assert (frame["latency_us"].null_count(), frame["latency_us"].mean()) == (1, known[1])
+            told = [CliRunner().invoke(cli, ["-C", str(tmp_path), "explain", each]).output for each in ids]
+            assert [" ms" in each for each in told] == [False, True], told
+            prediction_log(workspace).rotate()
+            assert compact_predictions().rows in (2, 0)

@@ -79,7 +79,8 @@ def _bars(found: Attribution) -> Iterator[str]:
 def _facts(found: Explanation) -> Iterator[tuple[str, str]]:
     row = found.prediction
     yield "prediction", found.id
-    yield "answered", f"{_instant(found.at)}, in {row['latency_us'] / 1e3:,.1f} ms"
+    took = "" if row["latency_us"] is None else f", in {row['latency_us'] / 1e3:,.1f} ms"
+    yield "answered", f"{_instant(found.at)}{took}"
     yield "answer", _value(found.output)
     for label in found.labels:
         yield (

@@ -21,7 +21,7 @@ class _Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str = ""
     route_key: str = ""
     request_id: str = ""
-    latency_s: float = 0.0
+    latency_s: float | None = None
 
 
 class _Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

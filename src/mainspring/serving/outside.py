@@ -43,12 +43,13 @@ class OutsideService:
         self._intake = LabelIntake(self.endpoint, workspace)
 
     def log(
-        self, inputs: Any, outputs: Any, *, route_key: str = "", request_id: str = "", latency_s: float = 0.0
+        self, inputs: Any, outputs: Any, *, route_key: str = "", request_id: str = "", latency_s: float | None = None
     ) -> list[str]:
         """Log the predictions of one request: `inputs` are records or a table, `outputs` one for each; gives their ids.
 
         An output is a number, a text, true or false, or a dict of probabilities by class. When it returns, they outlive this
-        process. What is redacted is left out; if a share is logged, the others have ids, too.
+        process. What is redacted is left out; if a share is logged, the others have ids, too. How long an answer took is
+        `latency_s`, and null in the log if it isn't given.
 
         Raises:
             InvalidError: there is not one output for each input, or one is no output; or an input lacks a column of the key by
@@ -59,7 +60,7 @@ class OutsideService:
         answers = _outputs(outputs, rows)
         if not rows:
             return []
-        began = time.perf_counter() - latency_s
+        began = None if latency_s is None else time.perf_counter() - latency_s
         entry = Entry(request_id or new_id(), route_key, began, columns, rows)
         if self.endpoint.log == "off":
             return []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
-from mainspring.errors import NotFoundError, StorageError
+from mainspring.errors import MainspringError, NotFoundError, StorageError
 from mainspring.store import (
     Database,
     Leases,
@@ -106,14 +106,16 @@ def compact_segments(
 
     Raises:
         ConflictError: another process of this machine compacts them.
-        StorageError: a segment is damaged, or the blob store can't be written; the other segments are compacted. With
-            `past_damage` a damaged one is no error; one of a newer format is.
+        StorageError: a segment is damaged, or can't be compacted for any other reason, and stays as it is; the others are
+            compacted. With `past_damage` a damaged one is no error; one of a newer format is.
     """
+    from polars.exceptions import PanicException
+
     leases = Leases(workspace.database)
     lease = leases.claim(f"{folder.name}/{workspace.owner.split(':')[0]}/{folder}", workspace.owner, _LEASE_S)
     segments = parts = rows = passed_bytes = 0
     kept_aside: list[str] = []
-    damaged: list[StorageError] = []
+    failed: list[StorageError] = []
     try:
         for segment in list_segments(folder):
             if segment.live:
@@ -125,13 +127,11 @@ def compact_segments(
                     if passed is not None:  # before the parts are there: then whoever compacts removes the segment
                         kept_aside.append(str(keep_aside(folder, segment.name)))
                         passed_bytes += passed
-                except StorageError as error:  # it stays, and holds up no other
-                    damaged.append(error)
+                except (Exception, PanicException) as error:  # noqa: BLE001  # whatever it is holds up no other segment
+                    path = folder / segment.name
+                    if not isinstance(error, NotFoundError) or path.exists():  # else another machine compacted it
+                        failed.append(_failed(path, error))
                     continue
-                except NotFoundError:
-                    if (folder / segment.name).exists():
-                        raise
-                    continue  # another machine, which has the same folder, compacted it
                 with workspace.database.transaction() as tx:
                     leases.check(tx, lease)
                     if store.is_compacted(segment.name, tx):  # by that machine, meanwhile
@@ -139,13 +139,26 @@ def compact_segments(
                     for part in made:
                         store.put(tx, part)
                 segments, parts, rows = segments + 1, parts + len(made), rows + sum(part.row_count for part in made)
-            with suppress(NotFoundError):
-                remove_segment(folder, segment.name)
+            try:
+                with suppress(NotFoundError):
+                    remove_segment(folder, segment.name)
+            except (MainspringError, OSError) as error:  # its parts are there, so that it is not read
+                failed.append(_failed(folder / segment.name, error, "removed"))
     finally:
         leases.release(lease)
-    if damaged:
-        raise damaged[0]
+    if failed:
+        raise failed[0]
     return Compacted(segments, parts, rows, tuple(kept_aside), passed_bytes)
+
+
+def _failed(path: Path, error: BaseException, done: str = "compacted") -> StorageError:
+    """What is told of a segment that can't be compacted, or removed, and so stays."""
+    if isinstance(error, StorageError) and error.place == str(path):
+        return error
+    reason = str(error) if isinstance(error, MainspringError) else f"{type(error).__name__}: {error}"
+    found = StorageError(str(path), f"the segment can't be {done}, and stays: {reason.strip().rstrip('.')}")
+    found.__cause__ = error
+    return found
 
 
 def _parts_of(

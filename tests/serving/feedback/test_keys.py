@@ -40,7 +40,7 @@ from mainspring.serving.predictions import (
     scan_predictions,
 )
 from mainspring.serving.predictions.frames import typed_column
-from mainspring.serving.predictions.keys import texts_of
+from mainspring.serving.predictions.keys import key_texts, texts_of
 from mainspring.workspace import Workspace, using
 
 pytestmark = pytest.mark.one_backend("keys are compared above every store")
@@ -437,3 +437,34 @@ def test_bytes_and_the_text_of_them_are_one_key_for_one_prediction_and_for_all(f
     fraud.log([{"of": b"longer key"}], [1.0])
     fraud.label({"key": {"of": b"longer key"}, "label": "it"})
     assert _told()[1] == [None, "it"]
+
+
+NONE_OF_THEM = [float("nan"), np.float32("nan"), np.float64("nan"), Decimal("NaN"), np.datetime64("NaT"), pd.NaT]
+
+
+@pytest.mark.parametrize("beside", [[], [1.5], ["a"]], ids=["alone", "beside a number", "beside a text"])
+@pytest.mark.parametrize("given", NONE_OF_THEM, ids=[f"{type(each).__name__} {each}" for each in NONE_OF_THEM])
+def test_what_is_no_number_is_no_key(given: Any, beside: list[Any], folder: Any) -> None:
+    _, workspace = folder
+    fraud = outside_service("fraud", "1", label_key=["of"], label_window="1d,1d", label_match="all", label_type="str")
+    records = [{"of": each} for each in [given, *beside]]
+    for inputs in (records, pd.DataFrame(records[:1]), *([{"of": each}] for each in [given, *beside])):
+        fraud.log(inputs, [1.0] * len(inputs))
+    fraud.label(*({"key": {"of": text}, "label": text} for text in ("NaN", "nan", "NaT", "None", "null")))
+    path = folder[0] / "labels.csv"
+    path.write_text("of,label\nNaN,1\nnan,2\n")
+    found = CliRunner().invoke(cli, ["-C", str(folder[0]), "feedback", "add", "fraud", str(path)])
+    assert found.exit_code == 0, found.output
+    for _ in range(2):
+        assert set(_told()[1]) == {None}
+        prediction_log(workspace).rotate()
+        compact_predictions(workspace)
+
+
+@pytest.mark.parametrize("dtype", [pl.Float32, pl.Float64])
+def test_what_is_no_number_has_no_text_in_a_column_of_numbers(dtype: Any) -> None:
+    assert texts_of(pl.Series("of", [float("nan"), 1.5, None], dtype=dtype)).to_list() == [None, "1.5", None]
+
+
+def test_what_is_no_number_has_no_text_beside_other_values() -> None:
+    assert key_texts("of", [float("nan"), "a", 1.0, None]).to_list() == [None, "a", "1", None]

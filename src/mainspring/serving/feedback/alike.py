@@ -28,7 +28,7 @@ class _Asked(Head, frozen=True, array_like=True):
 
     runtime: str
     route_key: str
-    latency_us: int
+    latency_us: int | None
     inputs: dict[str, Any]
 
 

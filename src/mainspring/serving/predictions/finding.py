@@ -17,9 +17,8 @@ from mainspring.errors import InvalidError, NotFoundError, StorageError, counted
 from mainspring.ledger import note_search
 from mainspring.serving.parts import read_records, scan_part, uncompacted
 from mainspring.serving.predictions._store import PredictionParts
-from mainspring.serving.predictions.frames import SCHEMA, frame_of, types_of
+from mainspring.serving.predictions.frames import SCHEMA, frame_of, told, types_of
 from mainspring.serving.predictions.ids import id_at, time_of, writer_of
-from mainspring.serving.predictions.keys import text_of
 from mainspring.serving.predictions.log import predictions_folder
 from mainspring.serving.predictions.record import LOADTEST, ROLES, Head, Logged, decode
 from mainspring.store import last_record, list_kept_aside, list_segments, read_segment, records_holding
@@ -127,7 +126,7 @@ def prediction_frames(
 
 
 def as_one(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
-    """Predictions of several frames as one. An input that is text in one of them is so in all, as if they were in one log."""
+    """Predictions of several frames as one. An input whose types have none in common is text in all, as in one log."""
     schemas = [frame.collect_schema() for frame in frames]
     types: dict[str, set[Any]] = {}
     for name, dtype in chain.from_iterable(schema.items() for schema in schemas):
@@ -135,18 +134,25 @@ def as_one(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     mixed = {name for name, found in types.items() if name.startswith("input.") and _is_mixed(found)}
     if not frames:
         return pl.LazyFrame(schema=SCHEMA)
-    told = [
-        frame.with_columns(text_of(name, schema).alias(name) for name in mixed & schema.keys())
+    as_texts = [
+        frame.with_columns(
+            pl.col(name).map_batches(told, return_dtype=pl.String, is_elementwise=True)
+            for name in mixed & schema.keys()
+        )
         for frame, schema in zip(frames, schemas, strict=True)
     ]
-    return pl.concat(told, how="diagonal_relaxed")
+    return pl.concat(as_texts, how="diagonal_relaxed")
 
 
-def _is_mixed(types: Collection[pl.DataType]) -> bool:
-    """Whether values of these types have none in common but text."""
-    is_plain = all(each.is_numeric() or isinstance(each, pl.Boolean | pl.String | pl.Datetime) for each in types)
-    kinds = {pl.Float64 if each.is_numeric() else type(each) for each in types}
-    return is_plain and len(kinds) > 1
+def _is_mixed(types: Collection[Any]) -> bool:
+    """Whether values of these types, or what lies in them, have none in common but text."""
+    kinds = {pl.Float64 if each.is_numeric() else type(each) for each in types} - {pl.Null}
+    if len(kinds) > 1:
+        return True
+    lists = {each.inner for each in types if isinstance(each, pl.List | pl.Array)}
+    fields = [field for each in types if isinstance(each, pl.Struct) for field in each.fields]
+    inner = [lists, *({each.dtype for each in fields if each.name == name} for name in {each.name for each in fields})]
+    return any(_is_mixed(each) for each in inner if each)
 
 
 def _frames(prediction_id: str, workspace: Workspace) -> Iterator[pl.LazyFrame]:

@@ -210,8 +210,18 @@ def _made(name: str, values: Sequence[Any], dtype: Any) -> pl.Series | None:
 def _lossy(name: str, values: Sequence[Any], dtype: Any) -> pl.Series | None:
     """A column with nulls for the values that it can't hold; None if there is none."""
     with suppress(pl.exceptions.PolarsError, TypeError):  # values that have no type in common, or not this one
-        return pl.Series(name, values, dtype=dtype, strict=False)
+        made = pl.Series(name, values, dtype=dtype, strict=False)
+        return made if _has_form(made.dtype) else None
     return None
+
+
+def _has_form(dtype: Any) -> bool:
+    """Whether Parquet has a form for a type: it has none for Python's objects, nor for a struct without fields."""
+    if isinstance(dtype, pl.Struct):
+        return bool(dtype.fields) and all(_has_form(field.dtype) for field in dtype.fields)
+    if isinstance(dtype, pl.List | pl.Array):
+        return _has_form(dtype.inner)
+    return not isinstance(dtype, pl.Object)
 
 
 def _texts(name: str, values: Sequence[Any], declared: str) -> pl.Series:
@@ -227,6 +237,11 @@ def _texts(name: str, values: Sequence[Any], declared: str) -> pl.Series:
             fitting = texts_of(made).zip_with(made.is_not_null(), fitting)
     left = [value if text is None else None for value, text in zip(values, fitting, strict=True)]
     return fitting.zip_with(fitting.is_not_null(), key_texts(name, left))
+
+
+def told(column: pl.Series) -> pl.Series:
+    """A column of inputs as the texts that its values have where they stand beside values of other kinds."""
+    return _told(column.name, column.to_list(), texts_of(column))
 
 
 def _told(name: str, values: Sequence[Any], texts: pl.Series) -> pl.Series:

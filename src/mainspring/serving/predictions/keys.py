@@ -113,20 +113,24 @@ def rounded(value: float, dtype: str) -> float:
 def plain_key(value: Any) -> Any:
     """A value of a key that has no declared type, as the logs of predictions and labels keep it, whatever library it is of.
 
+    NaN, which is no value, is null.
+
     >>> import numpy as np
     >>> plain_key(np.float32(0.1)), plain_key(np.bool_(True)), plain_key(Decimal("1E+5")), plain_key(time(8, 30, tzinfo=UTC))
     (0.1, True, '100000', datetime.time(8, 30))
     """
-    if type(value) in (str, int, float, bool):
+    if type(value) in (str, int, bool):
         return value
     if getattr(value, "shape", None) == ():  # a scalar of NumPy
         value = _of_numpy(value)
     if isinstance(value, time):
         return _time_of_day(value)
+    if isinstance(value, float | Decimal | datetime) and value != value:
+        return None
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, datetime) and type(value) is not datetime:  # one of pandas, whose nanoseconds are cut
-        return datetime.combine(value.date(), value.timetz()) if value == value else None
+        return datetime.combine(value.date(), value.timetz())
     return value
 
 
@@ -152,7 +156,7 @@ def plain_floats(column: pl.Series) -> pl.Series:
 
 
 def text_of(column: str, schema: pl.Schema) -> pl.Expr:
-    """The values of a column as texts that are equal if they are: whole numbers are so also among floats.
+    """The values of a column as texts that are equal if they are: whole numbers are so also among floats. NaN has none.
 
     Of a declared type they are those of what `stored_key` makes of a label's.
     """
@@ -164,7 +168,7 @@ def text_of(column: str, schema: pl.Schema) -> pl.Expr:
         whole = value.cast(pl.Float64).cast(pl.Int64, strict=False).cast(pl.String)
         if dtype != pl.Float64():  # as `rounded` tells it
             value = value.cast(pl.Float32).cast(pl.String).cast(pl.Float64)
-        return pl.when(is_whole).then(whole).otherwise(value.cast(pl.String))
+        return pl.when(is_whole).then(whole).when(value.is_not_nan()).then(value.cast(pl.String))
     if isinstance(dtype, pl.Datetime):
         utc = value.dt.convert_time_zone("UTC") if dtype.time_zone else value
         return _without_zeros(utc.dt.to_string("%Y-%m-%dT%H:%M:%S%.6f")) + "Z"

@@ -78,7 +78,7 @@ class PredictionLog:
             for entry, outputs in calls:
                 entry.first = self._ids.take(entry.rows, now_us)
                 if source.is_whole or is_sampled(entry.first, source.limit):
-                    latency_us = int((now - entry.began) * 1e6)
+                    latency_us = None if entry.began is None else int((now - entry.began) * 1e6)
                     records += records_of(entry, source, now_us, latency_us, outputs)
                     rows += entry.rows
             self._writer.append(records)

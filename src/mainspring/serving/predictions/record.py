@@ -61,11 +61,11 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Logged(Head, frozen=True, array_like=True, gc=False):
-    """Rows that one version answered in one request. `latency_us` is from the request's body to here."""
+    """Rows that one version answered in one request. `latency_us` is from the request's body to here, if it is known."""
 
     runtime: str
     route_key: str
-    latency_us: int
+    latency_us: int | None
     inputs: Columns
     outputs: Sequence[Any]
     features: ReadFeatures | None = None
@@ -81,7 +81,7 @@ def model_version_of(version: str, runtime: str) -> str:
 
 
 class Entry:
-    """A request to be answered and logged: `columns` as it gave them, `began` by the performance counter.
+    """A request to be answered and logged: `columns` as it gave them, `began` by the performance counter, if that is known.
 
     `filled` is what the model takes of it with its features, once they are read; None if it takes none. `first` is the id of
     its first row, once it is logged. With a `role` it has that one instead of its model's.
@@ -90,7 +90,7 @@ class Entry:
     __slots__ = ("began", "columns", "filled", "first", "request_id", "role", "route_key", "rows")
 
     def __init__(
-        self, request_id: str, route_key: str, began: float, columns: Columns, rows: int, role: str = ""
+        self, request_id: str, route_key: str, began: float | None, columns: Columns, rows: int, role: str = ""
     ) -> None:  # fmt: skip
         self.request_id, self.route_key, self.began = request_id, route_key, began
         self.columns, self.rows, self.role = columns, rows, role
@@ -140,7 +140,7 @@ _encode = msgspec.msgpack.Encoder(enc_hook=_told).encode
 decode = msgspec.msgpack.Decoder(Logged).decode
 
 
-def records_of(entry: Entry, source: Source, at_us: int, latency_us: int, outputs: Sequence[Any]) -> list[bytes]:
+def records_of(entry: Entry, source: Source, at_us: int, latency_us: int | None, outputs: Sequence[Any]) -> list[bytes]:
     """The records of a request that has its first id, as bytes, in the order of their ids.
 
     Raises:
@@ -222,7 +222,11 @@ def _storable(record: Logged) -> Logged:
 
 
 def storable(value: Any) -> Any:
-    """A value as MessagePack has a form for it: integers of more than 64 bits are texts, and times of no year in UTC."""
+    """A value as MessagePack has a form for it: integers of more than 64 bits are texts, and times of no year in UTC.
+
+    >>> storable([1, {"a": 2**64}])
+    [1, {'a': '18446744073709551616'}]
+    """
     if type(value) is int:
         return value if -(1 << 63) <= value < 1 << 64 else str(value)
     if type(value) is datetime and value.tzinfo:
@@ -230,4 +234,8 @@ def storable(value: Any) -> Any:
             value.astimezone(UTC)
         except OverflowError:  # before the year 1, or after 9999
             return value.isoformat()
+    if isinstance(value, list | tuple):
+        return [storable(each) for each in value]
+    if isinstance(value, dict):
+        return {name: storable(each) for name, each in value.items()}
     return value
