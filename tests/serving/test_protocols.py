@@ -256,6 +256,23 @@ def test_a_row_that_is_too_short_is_told_by_its_place(asked: Asked) -> None:
     assert twice["problems"] == [{"path": "a", "message": "stands twice"}]
 
 
+@pytest.mark.parametrize(
+    ("path", "kind", "expected"),
+    [
+        ("/predict", "application/json", '{"records": [{...}]}, a list of records, or one record'),
+        ("/invocations", "application/json", "one of dataframe_split, dataframe_records, instances, inputs"),
+        ("/invocations", "text/csv", "a table in CSV with the columns a, b."),
+        ("/v2/models/line/infer", "application/json", "an inference request in JSON"),
+        ("/feedback", "application/json", '{"labels": [{"prediction": ..., "label": ...}]}'),
+    ],
+)
+def test_an_empty_body_is_told_what_is_expected(asked: Asked, path: str, kind: str, expected: str) -> None:
+    for body in (b"", b"\r\n"):
+        refused = asked(path, body, content_type=kind)
+        assert refused.status_code == 400
+        assert refused.json()["error"].startswith(f"The body is empty, expected {expected}")
+
+
 def test_csv_cells_are_what_the_columns_are(seer: Asked) -> None:
     header = ",".join(ROW)
     line = "3,,TRUE,é,b,2013-01-31,/wA=,9223372036854775808"

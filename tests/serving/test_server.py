@@ -93,7 +93,12 @@ def test_one_bare_record_none_and_many_are_answered(running: Running) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "message"),
     [
-        (400, b"", "This is not JSON"),
+        (
+            400,
+            b"",
+            'The body is empty, expected {"records": [{...}]}, a list of records, or one record; GET / shows one.',
+        ),
+        (400, b" \n", "The body is empty"),
         (400, b'{"records": [', "This is not JSON"),
         (400, b'[{"x": 1}, {"x": NaN}]', "This is not JSON: [1].x is nan"),
         (400, b'{"records": [{"x": -Infinity}]}', "This is not JSON: records[0].x is -inf"),
@@ -109,7 +114,7 @@ def test_one_bare_record_none_and_many_are_answered(running: Running) -> None:
         (500, b'[{"x": 13}]', "line/1 failed on this request (ValueError)"),
         (500, b'[{"x": 14}]', "line/1 failed on this request (InvalidError)"),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_a_bad_request_is_answered_with_what_is_wrong(running: Running, status: int, body: bytes, message: str) -> None:
     answer = running.client.post("/predict", content=body, headers={"Content-Type": "application/json"})

@@ -18,7 +18,7 @@ from mainspring.models import Problem, Signature
 from mainspring.models.signature import FLOATS, INTEGERS, Columns
 from mainspring.serving.protocols.call import Call, Outcome
 from mainspring.web.app import JSON, Answer, encode
-from mainspring.web.body import read_json
+from mainspring.web.body import empty, read_json
 from mainspring.web.request_error import RequestError
 
 CSV = b"text/csv"
@@ -55,7 +55,7 @@ class Invocations:
             told = told or {}
             records = self._table(body, _encoding(told.get("charset", "")), told.get("header", "").lower())
         elif kind == JSON:
-            records = self._rows(read_json(body))
+            records = self._rows(read_json(body, f"one of {', '.join(FORMS)} in a JSON object"))
         else:
             raise RequestError(415, "Send `application/json` or `text/csv`.")
         columns, problems = self._check(records)
@@ -141,7 +141,7 @@ class Invocations:
         if len(self._names) > 1 or any(len(row) > 1 for row in rows):
             rows = [*filter(None, rows)]  # of one column an empty line is a missing value, as Polars writes it
         if not rows:
-            raise RequestError(400, "This is no CSV: it has no header line.")
+            raise empty(f"a table in CSV with the columns {shorten(', '.join(self._names), 200)}")
         if not self._has_header(rows[0], header):
             return self._records(self._names, rows)
         names, *data = rows

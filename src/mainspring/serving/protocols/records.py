@@ -11,14 +11,14 @@ from mainspring.web.app import Answer, encode
 from mainspring.web.body import read_json
 from mainspring.web.request_error import RequestError
 
-_FORMS = 'Expected {"records": [{...}]}, a list of records, or one record.'
+_FORMS = '{"records": [{...}]}, a list of records, or one record'
 
 
 def read_records(body: bytes, predictor: OnlinePredictor) -> Call:
     """What is asked: what is right by one quick pass of a decoder, any other form with care, and what is wrong by name.
 
     Raises:
-        RequestError: 400, it is no JSON; 422, there are no records, or they are not what the model takes.
+        RequestError: 400, it is empty or no JSON; 422, there are no records, or they are not what the model takes.
     """
     if quick := predictor.decode(body):
         return Call(*quick)
@@ -40,10 +40,10 @@ def write_records(call: Call, outcome: Outcome, version: str) -> Answer:
 
 
 def _records(body: bytes, predictor: OnlinePredictor) -> list[Any]:
-    given = read_json(body)
+    given = read_json(body, f"{_FORMS}; GET / shows one")
     if isinstance(given, dict):
         is_record = not given or any(field.name in given for field in predictor.takes.inputs)
         given = [given] if is_record else given.get("records")
     if not isinstance(given, list):
-        raise RequestError(422, f"{_FORMS} GET / shows one.")
+        raise RequestError(422, f"Expected {_FORMS}. GET / shows one.")
     return given
