@@ -10,9 +10,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mainspring.errors import CodecError, InvalidError, NotAllowedError, NotFoundError
-from mainspring.models import list_model_versions
+from mainspring.models import list_model_versions, list_models
 from mainspring.serving import bind, get_endpoint, load_predictor
-from mainspring.serving.elsewhere import endpoint_for
+from mainspring.serving.elsewhere import endpoint_for, endpoints_for
 from mainspring.workspace import Workspace
 
 pytestmark = pytest.mark.one_backend("registering and binding have suites of their own")
@@ -76,3 +76,14 @@ def test_an_endpoint_of_another_model_is_not_moved(workspace: Workspace, tmp_pat
     bind("line", "line@other", version="line/1")
     with pytest.raises(InvalidError, match="serves line@other"):
         endpoint_for(str(tmp_path / "line.onnx"))
+
+
+def test_an_endpoint_that_is_named_twice_is_refused(workspace: Workspace, tmp_path: Path) -> None:
+    first, second = write_graph(tmp_path / "a" / "line.onnx"), write_graph(tmp_path / "b" / "line.onnx", slope=3.0)
+    with pytest.raises(InvalidError, match="endpoint: `line` is not named once"):
+        endpoints_for([first, second])
+    assert list_models() == []
+    assert endpoints_for([first]) == ("line",)
+    for twice in (["line", "line"], ["line", first]):
+        with pytest.raises(InvalidError, match="is not named once"):
+            endpoints_for(twice)
