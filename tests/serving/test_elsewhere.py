@@ -64,11 +64,35 @@ def test_what_cannot_be_served_is_said(workspace: Workspace, tmp_path: Path) -> 
     (folder / "MLmodel").write_text("flavors:\n  python_function:\n    loader_module: mlflow.pyfunc.model\n")
     with pytest.raises(NotAllowedError, match="Python code of its own, whose loading runs code from the folder"):
         endpoint_for(str(folder))
+    (folder / "MLmodel").write_text("flavors: [")
+    with pytest.raises(
+        NotAllowedError, match=r"The model in `.*own` can't be loaded or served: MLmodel: .* is not YAML"
+    ):
+        endpoint_for(str(folder))
+    (folder / "MLmodel").write_text(ONNX_FOLDER)  # of which the graph is missing
+    with pytest.raises(NotAllowedError, match=r"model\.onnx"):
+        endpoint_for(str(folder))
+    assert list_models() == []
     (tmp_path / "no.onnx").write_text("text")
     with pytest.raises(CodecError, match="no ONNX graph"):
         endpoint_for(str(tmp_path / "no.onnx"))
     with pytest.raises(NotFoundError):
         endpoint_for("missing.onnx")
+    with pytest.raises(InvalidError, match="endpoint"):
+        endpoint_for(write_graph(tmp_path / "-.onnx"))
+    assert list_models() == []
+
+
+def test_a_pickle_is_registered_as_a_person_can_allow_it(workspace: Workspace, tmp_path: Path) -> None:
+    folder = tmp_path / "pickled"
+    folder.mkdir()
+    (folder / "model.pkl").write_bytes(b"whatever")
+    (folder / "MLmodel").write_text(
+        "flavors:\n  sklearn:\n    pickled_model: model.pkl\n    serialization_format: pickle\n"
+    )
+    with pytest.raises(NotAllowedError, match=r"`pickled/1`.* mainspring models allow-pickle"):
+        endpoint_for(str(folder))
+    assert [str(each) for each in list_model_versions("pickled")] == ["pickled/1"]
 
 
 def test_an_endpoint_of_another_model_is_not_moved(workspace: Workspace, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mainspring.errors import InvalidError
 from mainspring.models import ModelVersion, register_folder, register_onnx
-from mainspring.serving.endpoint import EndpointStore, bind
+from mainspring.serving.endpoint import EndpointStore, bind, check_endpoint_name
 from mainspring.serving.sealed import DESCRIPTION as SEALED
 from mainspring.serving.sealed import read_sealed, unseal
 from mainspring.workspace import Workspace, current_workspace
@@ -65,6 +65,7 @@ def endpoint_for(given: str, workspace: Workspace | None = None) -> str:
     if (path / SEALED).is_file():
         return unseal(path, workspace).name
     name = _name_of(given, endpoints)
+    check_endpoint_name(name)
     before = endpoints.find(name)
     if before is not None and before.target != f"{name}@{_ALIAS}":
         hint = "Give the file another name, or register it and bind it yourself."
@@ -89,7 +90,7 @@ def _registered(path: Path, name: str, workspace: Workspace) -> ModelVersion:
             raise InvalidError(
                 "path", str(path), f"an ONNX file, or a folder with an `{_DESCRIPTION}` or `{SEALED}` file"
             )
-        return register_folder(path, name, workspace=workspace)
+        return register_folder(path, name, must_load=True, workspace=workspace)
     if path.is_file() and path.suffix != ".onnx":
         raise InvalidError("path", str(path), f"an ONNX file (.onnx), or a folder with an `{_DESCRIPTION}` file")
     return register_onnx(path, name, workspace=workspace)
