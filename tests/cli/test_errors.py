@@ -27,6 +27,7 @@ Look = Callable[..., Result]
         (("data", "show", "flights"), "`flights`"),
         (("models", "show", "delay"), "`delay`"),
         (("serve", "delay"), "`delay`"),
+        (("serve", "delay", "delay"), "endpoint: `delay` is not named once"),
         (("--profile", "prod", "config"), "No profile `prod`."),
         (("--set", "jobz=3", "config"), "no setting `jobz`. Nearest: jobs."),
         (("--set", "jobs=many", "config"), "expected a whole number"),

@@ -10,9 +10,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mainspring.errors import CodecError, InvalidError, NotAllowedError, NotFoundError
-from mainspring.models import list_model_versions
+from mainspring.models import list_model_versions, list_models
 from mainspring.serving import bind, get_endpoint, load_predictor
-from mainspring.serving.elsewhere import endpoint_for
+from mainspring.serving.elsewhere import endpoint_for, endpoints_for
 from mainspring.workspace import Workspace
 
 pytestmark = pytest.mark.one_backend("registering and binding have suites of their own")
@@ -64,11 +64,35 @@ def test_what_cannot_be_served_is_said(workspace: Workspace, tmp_path: Path) -> 
     (folder / "MLmodel").write_text("flavors:\n  python_function:\n    loader_module: mlflow.pyfunc.model\n")
     with pytest.raises(NotAllowedError, match="Python code of its own, whose loading runs code from the folder"):
         endpoint_for(str(folder))
+    (folder / "MLmodel").write_text("flavors: [")
+    with pytest.raises(
+        NotAllowedError, match=r"The model in `.*own` can't be loaded or served: MLmodel: .* is not YAML"
+    ):
+        endpoint_for(str(folder))
+    (folder / "MLmodel").write_text(ONNX_FOLDER)  # of which the graph is missing
+    with pytest.raises(NotAllowedError, match=r"model\.onnx"):
+        endpoint_for(str(folder))
+    assert list_models() == []
     (tmp_path / "no.onnx").write_text("text")
     with pytest.raises(CodecError, match="no ONNX graph"):
         endpoint_for(str(tmp_path / "no.onnx"))
     with pytest.raises(NotFoundError):
         endpoint_for("missing.onnx")
+    with pytest.raises(InvalidError, match="endpoint"):
+        endpoint_for(write_graph(tmp_path / "-.onnx"))
+    assert list_models() == []
+
+
+def test_a_pickle_is_registered_as_a_person_can_allow_it(workspace: Workspace, tmp_path: Path) -> None:
+    folder = tmp_path / "pickled"
+    folder.mkdir()
+    (folder / "model.pkl").write_bytes(b"whatever")
+    (folder / "MLmodel").write_text(
+        "flavors:\n  sklearn:\n    pickled_model: model.pkl\n    serialization_format: pickle\n"
+    )
+    with pytest.raises(NotAllowedError, match=r"`pickled/1`.* mainspring models allow-pickle"):
+        endpoint_for(str(folder))
+    assert [str(each) for each in list_model_versions("pickled")] == ["pickled/1"]
 
 
 def test_an_endpoint_of_another_model_is_not_moved(workspace: Workspace, tmp_path: Path) -> None:
@@ -76,3 +100,14 @@ def test_an_endpoint_of_another_model_is_not_moved(workspace: Workspace, tmp_pat
     bind("line", "line@other", version="line/1")
     with pytest.raises(InvalidError, match="serves line@other"):
         endpoint_for(str(tmp_path / "line.onnx"))
+
+
+def test_an_endpoint_that_is_named_twice_is_refused(workspace: Workspace, tmp_path: Path) -> None:
+    first, second = write_graph(tmp_path / "a" / "line.onnx"), write_graph(tmp_path / "b" / "line.onnx", slope=3.0)
+    with pytest.raises(InvalidError, match="endpoint: `line` is not named once"):
+        endpoints_for([first, second])
+    assert list_models() == []
+    assert endpoints_for([first]) == ("line",)
+    for twice in (["line", "line"], ["line", first]):
+        with pytest.raises(InvalidError, match="is not named once"):
+            endpoints_for(twice)

@@ -256,6 +256,31 @@ def test_a_row_that_is_too_short_is_told_by_its_place(asked: Asked) -> None:
     assert twice["problems"] == [{"path": "a", "message": "stands twice"}]
 
 
+@pytest.mark.parametrize(
+    ("path", "kind", "expected"),
+    [
+        ("/predict", "application/json", '{"records": [{...}]}, a list of records, or one record'),
+        ("/invocations", "application/json", "one of dataframe_split, dataframe_records, instances, inputs"),
+        ("/invocations", "text/csv", "a table in CSV with the columns a, b."),
+        ("/v2/models/line/infer", "application/json", "an inference request in JSON"),
+        ("/feedback", "application/json", '{"labels": [{"prediction": ..., "label": ...}]}'),
+    ],
+)
+def test_an_empty_body_is_told_what_is_expected(asked: Asked, path: str, kind: str, expected: str) -> None:
+    for body in (b"", b"\r\n"):
+        refused = asked(path, body, content_type=kind)
+        assert refused.status_code == 400
+        assert refused.json()["error"].startswith(f"The body is empty, expected {expected}")
+
+
+def test_a_record_whose_names_are_all_wrong_is_told_which(asked: Asked) -> None:
+    said = asked.json("/predict", {"aa": 1, "bb": 2}, 422)
+    assert [each["path"] for each in said["problems"]] == ["[0].aa", "[0].bb", "[0].a", "[0].b"]
+    hint = 'Expected {"records": [{...}]}, a list of records, or one record. GET / shows one.'
+    assert said["error"] == f"[0].aa: unknown column, nearest: a. {hint}"
+    assert asked.json("/predict", {"a": 1, "bb": 2}, 422)["error"] == "[0].bb: unknown column, nearest: b"
+
+
 def test_csv_cells_are_what_the_columns_are(seer: Asked) -> None:
     header = ",".join(ROW)
     line = "3,,TRUE,é,b,2013-01-31,/wA=,9223372036854775808"

@@ -93,11 +93,18 @@ def test_one_bare_record_none_and_many_are_answered(running: Running) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "message"),
     [
-        (400, b"", "This is not JSON"),
+        (
+            400,
+            b"",
+            'The body is empty, expected {"records": [{...}]}, a list of records, or one record; GET / shows one.',
+        ),
+        (400, b" \n", "The body is empty"),
         (400, b'{"records": [', "This is not JSON"),
         (400, b'[{"x": 1}, {"x": NaN}]', "This is not JSON: [1].x is nan"),
         (400, b'{"records": [{"x": -Infinity}]}', "This is not JSON: records[0].x is -inf"),
-        (422, b'{"recs": [{"x": 1}]}', 'Expected {"records": [{...}]}'),
+        (422, b'{"recs": [{"x": 1}]}', '[0].recs: unknown column. Expected {"records": [{...}]}'),
+        (422, b'{"X": [1, 2]}', '[0].X: unknown column. Expected {"records": [{...}]}'),
+        (422, b'{"records": {"x": 1}}', 'Expected {"records": [{...}]}'),
         (400, b"\xff\xfe", "This is not JSON"),
         (400, b"[" * 50_000, "This is not JSON"),
         (422, b'[{"x": "a"}]', '[0].x: "a" is a str, expected a number'),
@@ -109,7 +116,7 @@ def test_one_bare_record_none_and_many_are_answered(running: Running) -> None:
         (500, b'[{"x": 13}]', "line/1 failed on this request (ValueError)"),
         (500, b'[{"x": 14}]', "line/1 failed on this request (InvalidError)"),
     ],
-    ids=range(15),
+    ids=range(18),
 )
 def test_a_bad_request_is_answered_with_what_is_wrong(running: Running, status: int, body: bytes, message: str) -> None:
     answer = running.client.post("/predict", content=body, headers={"Content-Type": "application/json"})

@@ -75,7 +75,7 @@ def test_events_of_every_form_are_kept_and_told(running: Running) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "message"),
     [
-        (400, b"", "This is not JSON"),
+        (400, b"", "The body is empty, expected an event or a list of events."),
         (400, b'{"data": {"x": NaN}}', "data.x is nan"),
         (422, b'[{"data": {}}, {"data": {}, "time": null}]', "[1].time: `None`"),
         (422, b'{"x": 1}', "[0].x: `1` is not a field of an event"),

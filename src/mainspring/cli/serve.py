@@ -50,7 +50,7 @@ def serve(
     from mainspring.serving import get_endpoint
     from mainspring.serving import serve as serve_endpoint
     from mainspring.serving.contract import contract_of
-    from mainspring.serving.elsewhere import endpoint_for, is_model_path
+    from mainspring.serving.elsewhere import endpoints_for, is_model_path
 
     contract = contract_of(os.environ)
     endpoints = endpoints or tuple(filter(None, [invocation.project.settings.serve_endpoint]))
@@ -58,7 +58,7 @@ def serve(
         raise click.UsageError("Name an ENDPOINT or PATH, or set `serve_endpoint`.")
     if any(map(is_model_path, endpoints)):
         invocation.start_in(invocation.project)
-    endpoints = tuple(endpoint_for(each, invocation.workspace) for each in endpoints)
+    endpoints = endpoints_for(endpoints, invocation.workspace)
 
     def ready(url: str) -> None:
         try:
@@ -82,7 +82,7 @@ def serve(
                 click.echo(f"{name if others else 'It'} reads the features of {read}.")
 
     serve_endpoint(
-        invocation.workspace, *dict.fromkeys(endpoints), host=host, port=contract.port if port is None else port,
+        invocation.workspace, *endpoints, host=host, port=contract.port if port is None else port,
         on_ready=ready, replay=replay, max_entities=max_entities, timeout_s=timeout_s, workers=workers or None,
         routes=contract.routes,
     )  # fmt: skip

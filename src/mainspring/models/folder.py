@@ -13,7 +13,7 @@ from mainspring.errors import InvalidError, MainspringError, NotAllowedError, sh
 from mainspring.ledger import is_replay
 from mainspring.models._rules import check_model_name, check_tags, check_text
 from mainspring.models._store import ModelStore
-from mainspring.models.flavours import Files, Loadable, read_model
+from mainspring.models.flavours import Files, Loadable, pickle_form, read_model
 from mainspring.models.mlmodel import FILE, MLModel, read_mlmodel
 from mainspring.models.needs import measure_needs
 from mainspring.models.version import ModelVersion, ResourceNeeds
@@ -26,18 +26,19 @@ _AGAIN = "Register the model itself, or the folder that it lies in by mainspring
 
 
 def register_folder(
-    folder: Path | str, name: str, *, run: str | None = None, source: str = "", note: str = "",
+    folder: Path | str, name: str, *, run: str | None = None, source: str = "", note: str = "", must_load: bool = False,
     workspace: Workspace | None = None,
 ) -> ModelVersion:  # fmt: skip
     """Record a version of a model that lies in a folder with an `MLmodel` file.
 
     A scikit-learn model stored with skops, models of XGBoost, LightGBM and CatBoost in their own formats and an ONNX graph
     load and serve here; what is pickled is kept and not opened, and the version's `refusal` says what to do. The same files
-    under one name are the same version.
+    under one name are the same version. With `must_load` a folder is not recorded whose model can't be loaded, whoever allows
+    it; a pickle is, as a person can allow it.
 
     Raises:
         InvalidError: there is no such folder, no `MLmodel` file in it, or a file is a link or has a name that can't be kept.
-        NotAllowedError: this is a replay, and what was recorded has other content.
+        NotAllowedError: this is a replay, and what was recorded has other content; or the model must load, and doesn't.
     """
     workspace = workspace or current_workspace()
     paths = sorted(path for path in Path(folder).rglob("*") if path.is_symlink() or not path.is_dir())
@@ -51,9 +52,8 @@ def register_folder(
         checked_path(path): RunFile(path, False, each.stat().st_size, workspace.blobs.put(each))
         for path, each in relative.items()
     }
-    return _record(
-        files, name, {"run": run, "source": source or str(folder), "note": redact(note)}, workspace, always=False
-    )
+    fields = {"run": run, "source": source or str(folder), "note": redact(note)}
+    return _record(files, name, fields, workspace, always=False, must_load=must_load)
 
 
 def create_version(
@@ -86,10 +86,13 @@ def complete_version(version: ModelVersion, files: Files, workspace: Workspace) 
 
 
 def _record(
-    files: Files, name: str, fields: dict[str, Any], workspace: Workspace, came_from: Sequence[str] = (), *, always: bool
+    files: Files, name: str, fields: dict[str, Any], workspace: Workspace, came_from: Sequence[str] = (), *, always: bool,
+    must_load: bool = False,
 ) -> ModelVersion:  # fmt: skip
     name, store, kept = check_model_name(name), ModelStore(workspace.database, workspace.ledger), RunFiles(workspace)
     content, loadable = _read(files, fields["source"], workspace)
+    if must_load and loadable is None and not _is_pickle(files, workspace.blobs):
+        raise NotAllowedError(f"The model in `{fields['source']}` can't be loaded or served: {content['refusal']}")
     if is_replay():
         known = store.find("m.name = ? AND v.content_digest = ?", (name, content["content_digest"]))
         if known is None:
@@ -121,6 +124,11 @@ def _read(files: Files, source: str, workspace: Workspace) -> tuple[dict[str, An
         "input_kind": loadable.input_kind if loadable else "records",
         "input_example": workspace.blobs.put(msgspec.json.encode(loadable.example)) if loadable and loadable.example else None,
     }, loadable  # fmt: skip
+
+
+def _is_pickle(files: Files, blobs: BlobStore) -> bool:
+    said, _ = read_said(files, blobs)
+    return said is not None and bool(pickle_form(said))
 
 
 def _needs(loadable: Loadable | None, files: Files, refusal: str, workspace: Workspace) -> ResourceNeeds | None:

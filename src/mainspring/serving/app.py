@@ -216,7 +216,7 @@ class ServingApp(WebApp):
         return self._signed(live, await _written(call, live.inference.write, call, outcome, *told), outcome)
 
     async def _invoke(self, live: Live, request: Request) -> Answer:
-        call = await self._read(request, live.invocations.read, request.kind, request.charset)
+        call = await self._read(request, live.invocations.read, request.kind, request.parameters)
         outcome = await self._outcome(live, call, request)
         return self._signed(live, await _written(call, live.invocations.write, call, outcome), outcome)
 

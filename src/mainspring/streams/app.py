@@ -79,7 +79,9 @@ class StreamsApp(WebApp):
                 415, f"Send {', '.join((JSON.decode(), LINES[0]))} or CloudEvents in JSON, uncompressed."
             )
         body = await self.body(request)
-        records = lines_of(body, read_json) if kind in LINES else records_of(read_json(body))
+        records = (
+            lines_of(body, read_json) if kind in LINES else records_of(read_json(body, "an event or a list of events"))
+        )
         events, problems = events_of(records)
         if problems:
             raise RequestError(422, problems[0], problems=problems[:_PROBLEMS])

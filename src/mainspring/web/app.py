@@ -70,9 +70,9 @@ class Request:
         return JSON if given == JSON else given.partition(b";")[0].strip().lower()
 
     @property
-    def charset(self) -> str:
-        """The encoding that `Content-Type` names, empty if it names none."""
-        return parameters_of(self.headers.get(b"content-type", b"").decode("latin-1")).get("charset", "").lower()
+    def parameters(self) -> dict[str, str]:
+        """What `Content-Type` tells beside the media type, such as `charset`, by names in lower case."""
+        return parameters_of(self.headers.get(b"content-type", b"").decode("latin-1"))
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -12,16 +12,23 @@ from mainspring.web.request_error import RequestError
 _LARGE_BYTES = 65_536  # whose second reading, by Python's own reader, takes about a millisecond
 
 
-def read_json(body: bytes) -> Any:
-    """What a body says.
+def read_json(body: bytes, expected: str = "JSON") -> Any:
+    """What a body says; an empty one is told what is `expected`.
 
     Raises:
-        RequestError: 400, as it is not JSON.
+        RequestError: 400, as it is empty, or not JSON.
     """
+    if not body.strip():
+        raise empty(expected)
     try:
         return read_foreign(body)
     except ValueError as error:
         raise RequestError(400, f"This is not JSON: {_not_finite(body) or str(error)[:200]}") from error
+
+
+def empty(expected: str) -> RequestError:
+    """The answer to a request without a body."""
+    return RequestError(400, f"The body is empty, expected {expected}.")
 
 
 def _not_finite(body: bytes) -> str:

@@ -25,7 +25,7 @@ def read_labels(body: bytes, kind: bytes) -> list[Any]:
         return lines_of(body, read_json)
     if kind != JSON:
         raise RequestError(415, f"Send JSON, with `Content-Type: application/json`, or lines of it ({LINES[0]}).")
-    given = read_json(body)
+    given = read_json(body, _FORMS)
     if isinstance(given, dict):
         given = given["labels"] if given.keys() == {"labels"} else [given]
     if not isinstance(given, list):

@@ -19,6 +19,7 @@ from mainspring.models.signature import FLOATS, INTEGERS, Columns
 from mainspring.serving.protocols.call import Call, Outcome
 from mainspring.serving.protocols.tensors import Array, Parameters, Tensor, TensorError, array_of, packed, split, told
 from mainspring.web.app import Answer, encode
+from mainspring.web.body import empty
 from mainspring.web.request_error import RequestError
 
 HEADER_LENGTH = b"inference-header-content-length"
@@ -90,6 +91,8 @@ class Inference:
         Raises:
             RequestError: 400, it is not the protocol's; 422, the tensors are not what the model takes.
         """
+        if not body.strip():
+            raise empty("an inference request in JSON, whose `inputs` are tensors")
         size = _size(header_length, len(body))
         try:
             asked = read_foreign(body[:size] if size < len(body) else body, _decode)

@@ -10,7 +10,7 @@ import codecs
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mainspring.errors import article, shorten
@@ -18,15 +18,18 @@ from mainspring.models import Problem, Signature
 from mainspring.models.signature import FLOATS, INTEGERS, Columns
 from mainspring.serving.protocols.call import Call, Outcome
 from mainspring.web.app import JSON, Answer, encode
-from mainspring.web.body import read_json
+from mainspring.web.body import empty, read_json
 from mainspring.web.request_error import RequestError
 
 CSV = b"text/csv"
 _ENCODINGS = frozenset({"utf-8", "ascii", "iso8859-1", "cp1252", "utf-16", "utf-16-be", "utf-16-le"})
 """By Python's own names: what is called latin-1, iso-8859-1 or l1 is one."""
+_EMPTY = [None]
 _ORDERS = (codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _BESIDE = {"params", "parameters"}
+_ANY_TEXT = frozenset({"str", "cat", "bin"})
+"""Types whose values may look like the name of a column."""
 Check = Callable[[Sequence[Any]], tuple[Columns, list[Problem]]]
 
 
@@ -39,17 +42,20 @@ class Invocations:
         self._nullable = {field.name for field in takes.inputs if field.nullable}
         self._check = check
 
-    def read(self, body: bytes, kind: bytes, charset: str = "") -> Call:
-        """What is asked; a CSV is read by the encoding that its `charset` names, by UTF-8 if it names none.
+    def read(self, body: bytes, kind: bytes, told: Mapping[str, str] | None = None) -> Call:
+        """What is asked. A CSV is read as the parameters `charset` and `header` of its media type tell (RFC 4180, section 3).
+
+        Without a `charset` it is UTF-8, and without `header` its first line must show by itself whether it is one.
 
         Raises:
-            RequestError: 415, it is neither JSON nor CSV, or in an encoding that isn't read; 400, it is none of the forms; 422,
-                the rows are not what the model takes.
+            RequestError: 415, it is neither JSON nor CSV, or in an encoding that isn't read; 400, it is none of the forms, or
+                nothing tells whether a CSV has a header; 422, the rows are not what the model takes.
         """
         if kind == CSV:
-            records = self._table(body, _encoding(charset))
+            told = told or {}
+            records = self._table(body, _encoding(told.get("charset", "")), told.get("header", "").lower())
         elif kind == JSON:
-            records = self._rows(read_json(body))
+            records = self._rows(read_json(body, f"one of {', '.join(FORMS)} in a JSON object"))
         else:
             raise RequestError(415, "Send `application/json` or `text/csv`.")
         columns, problems = self._check(records)
@@ -127,30 +133,70 @@ class Invocations:
             raise _refused([Problem(f"[{at}]", said)])
         return dict(zip(names, row, strict=True))
 
-    def _table(self, body: bytes, encoding: str) -> list[Any]:
+    def _table(self, body: bytes, encoding: str, header: str) -> list[Any]:
         try:
             rows = list(csv.reader(io.StringIO(_decoded(body, encoding), newline="")))
         except (UnicodeDecodeError, csv.Error) as error:
             raise RequestError(400, f"This is no CSV: {error}.") from error
+        if len(self._names) > 1 or any(len(row) > 1 for row in rows):
+            rows = [*filter(None, rows)]  # of one column an empty line is a missing value, as Polars writes it
         if not rows:
-            raise RequestError(400, "This is no CSV: it has no header line.")
+            raise empty(f"a table in CSV with the columns {shorten(', '.join(self._names), 200)}")
+        if not self._has_header(rows[0], header):
+            return self._records(self._names, rows)
         names, *data = rows
-        if not {*names} & {*self._types} and len(names) == len(self._names):
-            names, data = self._names, rows  # without a header, as SageMaker's callers send it
         twice = _twice(names)
         if twice is not None:
             raise RequestError(400, f"The column `{shorten(twice, 40)}` stands twice in the header.")
         if not data and (strange := [name for name in names if name not in self._types]):
             raise RequestError(422, f"The header names `{shorten(strange[0], 40)}`, which is no column that is taken.")
+        if not data and (missing := [name for name in self._names if name not in names]):
+            raise RequestError(
+                422, f"The header doesn't name `{shorten(missing[0], 40)}`, which is a column that is taken."
+            )
+        return self._records(names, data)
+
+    def _has_header(self, first: list[str], told: str) -> bool:
+        """Whether the first line is the header: as the request tells, or as the line itself shows."""
+        if told:
+            if told not in ("present", "absent"):
+                raise RequestError(
+                    400, f"`header={shorten(told, 40)}` is neither `header=present` nor `header=absent`."
+                )
+            return told == "present"
+        is_named = {*self._names} <= {*first}
+        if not self._is_row(first):  # if it isn't a header either, it is refused as what it looks like
+            return is_named or len(first) != len(self._names) or bool(_alike(self._names) & _alike(first))
+        if is_named and _ANY_TEXT.issuperset(self._types.values()) and not any(map(_may_be_value, first)):
+            return True
+        is_like = _alike(self._names) == _alike(first)
+        cells = zip(self._names, first, strict=False)  # an empty line has none
+        if not is_like and any(text and self._types[name] not in _ANY_TEXT for name, text in cells):
+            return False
+        if is_like:
+            why = f"it has the columns' names{'' if is_named else ' but for case or spaces'}, and values that they take"
+        else:
+            why = (
+                f"it doesn't name the columns ({shorten(', '.join(self._names), 80)}), but any text may be their values"
+            )
+        line = shorten(",".join(first), 60)
+        said = "Send it as `Content-Type: text/csv; header=present`, or `header=absent`."
+        raise RequestError(400, f"The first line, `{line}`, may be a header or a row: {why}. {said}")
+
+    def _is_row(self, cells: list[str]) -> bool:
+        """Whether the columns take the cells of a line, in order."""
+        return len(cells or _EMPTY) == len(self._names) and not self._check(self._records(self._names, [cells]))[1]
+
+    def _records(self, names: list[str], rows: Sequence[list[str]]) -> list[Any]:
         return [
-            {name: self._value(name, text) for name, text in self._zipped(names, at, row).items()}
-            for at, row in enumerate(filter(None, data))
+            {name: self._value(name, text) for name, text in self._zipped(names, at, row or _EMPTY).items()}
+            for at, row in enumerate(rows)
         ]
 
-    def _value(self, name: str, text: str) -> Any:
+    def _value(self, name: str, text: str | None) -> Any:
         """A cell in the terms of JSON; what it can't be is left as text, which the check then names."""
         dtype = self._types.get(name, "str")
-        if not text and (name in self._nullable or dtype in FLOATS or dtype in INTEGERS):
+        if text is None or (not text and (name in self._nullable or dtype in FLOATS or dtype in INTEGERS)):
             return None
         if dtype == "bool":
             return {"true": True, "false": False}.get(text.lower(), text)
@@ -160,6 +206,24 @@ class Invocations:
             except ValueError:
                 return text
         return text
+
+
+def _alike(names: Sequence[str]) -> Counter[str]:
+    """Names without what people write otherwise: case, and spaces around them."""
+    return Counter(name.strip().casefold() for name in names)
+
+
+def _may_be_value(name: str) -> bool:
+    """Whether a name looks like a value, too, as it is a number or empty.
+
+    >>> [name for name in ("city", "10", "1e3", "nan", " ") if _may_be_value(name)]
+    ['10', '1e3', 'nan', ' ']
+    """
+    try:
+        float(name)
+    except ValueError:
+        return not name.strip()
+    return True
 
 
 def _encoding(charset: str) -> str:
