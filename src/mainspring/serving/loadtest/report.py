@@ -38,8 +38,8 @@ polyline { fill: none; stroke-width: 2 } .p50 { stroke: #15803d; fill: #15803d }
 class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
     """A load test of one server. `version` is the model version that answered, `at` microseconds since 1970.
 
-    `rows` are those of each request, `protocol` is the one that they were sent by, empty if that isn't known. `planned` is how
-    many steps there would have been had no limit broken.
+    `rows` are those of each request, 0 if not all had as many; `protocol` is the one that they were sent by, empty if that
+    isn't known. `planned` is how many steps there would have been had no limit broken.
     """
 
     endpoint: str
@@ -57,7 +57,8 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
     def conditions(self) -> str:
         """What was asked, and within what."""
         said = [f"protocol {self.protocol}"] if self.protocol else []
-        said += [f"{counted(self.rows, 'row')} a request", counted(self.connections, "connection")]
+        rows = f"{counted(self.rows, 'row')} a request" if self.rows else "requests of as many rows as were logged"
+        said += [rows, counted(self.connections, "connection")]
         return ", ".join([*said, f"limits {', '.join(map(str, self.limits))}" if self.limits else "no limits"])
 
     def broken(self, step: Measured) -> list[str]:

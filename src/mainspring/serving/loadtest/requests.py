@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -11,6 +12,7 @@ import msgspec
 
 from mainspring.errors import InvalidError, NotFoundError, shorten
 from mainspring.foreign import read_foreign
+from mainspring.serving.loadtest.logged import Batch, logged_batches
 from mainspring.serving.loadtest.target import Target, model_path
 from mainspring.serving.protocols.paths import PREDICT
 from mainspring.workspace import Workspace
@@ -20,25 +22,49 @@ _MOST_RECORDS = 1_000
 _JSON = b"Content-Type: application/json\r\n"
 
 
+class Records(list[Any]):
+    """Records to be sent; of those of a log, `requests` are the requests that they came in, with the rows of each."""
+
+    def __init__(self, records: Iterable[Any] = (), requests: Sequence[Batch] = ()) -> None:
+        super().__init__(records)
+        self.requests = requests
+
+    @property
+    def rows(self) -> int:
+        """The rows of each request as they are sent if nothing is said; 0 if not all have as many."""
+        counts = {len(each.records) for each in self.requests} or {1}
+        return counts.pop() if len(counts) == 1 else 0
+
+
 def records_of(
-    target: Target, *, file: Path | str | None = None, dataset: str = "", workspace: Workspace | None = None
-) -> list[Any]:
+    target: Target, *, file: Path | str | None = None, dataset: str = "", logged: bool = False,
+    since: datetime | None = None, until: datetime | None = None, workspace: Workspace | None = None,
+) -> Records:  # fmt: skip
     """The records of a file of JSON lines, of a dataset (of the columns that the endpoint takes), or the endpoint's example.
 
-    Of a dataset and a file the first 1,000.
+    Of a dataset and a file the first 1,000. If they are `logged`, the newest 1,000 rows that callers sent to the endpoint, from
+    `since` up to before `until`, in the order in which they came, by the workspace's log of its predictions.
 
     Raises:
-        NotFoundError: there is no such file or dataset.
+        NotFoundError: there is no such file, dataset or endpoint.
         InvalidError: a line is no JSON, there are no records, or a column is missing.
+        UnavailableError: the server doesn't say what it takes.
+        StorageError: the log can't be read.
     """
+    if logged:
+        return _logged(target, since, until, workspace)
     found = _lines(Path(file)) if file else _rows(target, dataset, workspace) if dataset else _example(target)
     if not found:
         raise InvalidError("records", file or dataset or str(target), "a source of at least one record")
-    return found
+    return Records(found)
 
 
-def posts(target: Target, records: Sequence[Any], *, protocol: Protocol = "records", rows: int = 1) -> list[bytes]:
+def posts(
+    target: Target, records: Sequence[Any], *, protocol: Protocol = "records", rows: int | None = None
+) -> list[bytes]:
     """Whole requests of so many rows each; records come by turns. To an address with a path each goes as it is.
+
+    If no number is said, those of a log are the requests that they came in, with their route keys; others have one row.
 
     Raises:
         InvalidError: a record isn't what the protocol can send.
@@ -47,21 +73,43 @@ def posts(target: Target, records: Sequence[Any], *, protocol: Protocol = "recor
     if target.path:
         bodies = [msgspec.json.encode(record) for record in records]
         return [target.head(target.path, len(body), _JSON) + body for body in bodies]
-    count = max(len(records) // rows, 1)
-    batches = [[records[(start * rows + row) % len(records)] for row in range(rows)] for start in range(count)]
+    requests = records.requests if isinstance(records, Records) and rows is None else ()
+    batches = requests or [Batch(batch) for batch in _batches(records, rows or 1)]
     if protocol == "records":
         path = f"{PREDICT}/{quote(target.endpoint, safe='')}"
-        bodies = [msgspec.json.encode({"records": batch}) for batch in batches]
-        return [target.head(path, len(body), _JSON) + body for body in bodies]
+        bodies = [msgspec.json.encode({"records": batch.records}) for batch in batches]
+        return [
+            target.head(path, len(body), _JSON + _route(batch)) + body
+            for batch, body in zip(batches, bodies, strict=True)
+        ]
     said = target.get(model_path(target.endpoint))
     return [_inference(target, said["inputs"], batch) for batch in batches]
 
 
-def _inference(target: Target, inputs: Sequence[dict[str, Any]], batch: Sequence[Any]) -> bytes:
+def _batches(records: Sequence[Any], rows: int) -> list[list[Any]]:
+    count = max(len(records) // rows, 1)
+    return [[records[(start * rows + row) % len(records)] for row in range(rows)] for start in range(count)]
+
+
+def _route(request: Batch) -> bytes:
+    """The header of a route key; one that no header can have brought has none."""
+    key = request.route_key
+    return f"X-Route-Key: {key}\r\n".encode("latin-1", "replace") if key and key.isprintable() else b""
+
+
+def _logged(target: Target, since: datetime | None, until: datetime | None, workspace: Workspace | None) -> Records:
+
+    if target.path:
+        raise InvalidError("logged", str(target), "an address without a path, whose server has the endpoint's name")
+    requests = logged_batches(_described(target), since, until, most=_MOST_RECORDS, workspace=workspace)
+    return Records([record for each in requests for record in each.records], requests)
+
+
+def _inference(target: Target, inputs: Sequence[dict[str, Any]], request: Batch) -> bytes:
     """A request of the Open Inference Protocol with binary tensors, one for each column."""
     from mainspring.serving.protocols.tensors import packed
 
-    abouts, parts = [], []
+    abouts, parts, batch = [], [], request.records
     for each in inputs:
         name, datatype = each["name"], each["datatype"]
         try:
@@ -73,7 +121,9 @@ def _inference(target: Target, inputs: Sequence[dict[str, Any]], batch: Sequence
         parts.append(data)
     text = msgspec.json.encode({"inputs": abouts, "parameters": {"binary_data_output": True}})
     body = text + b"".join(parts)
-    more = b"Inference-Header-Content-Length: %d\r\nContent-Type: application/octet-stream\r\n" % len(text)
+    more = b"Inference-Header-Content-Length: %d\r\nContent-Type: application/octet-stream\r\n" % len(text) + _route(
+        request
+    )
     return target.head(f"{model_path(target.endpoint)}/infer", len(body), more) + body
 
 
@@ -86,11 +136,15 @@ def _element(value: Any, datatype: str) -> Any:
 def _example(target: Target) -> list[Any]:
     if target.path:
         raise InvalidError("records", None, "a file of JSON lines, as the address has a path")
+    found: list[Any] = _described(target).get("example", {}).get("records", [])
+    return found
+
+
+def _described(target: Target) -> dict[str, Any]:
+    """What the server says of the endpoint; nothing if it doesn't name it."""
     said = target.get("/")
     told = said.get("endpoints", [said]) if isinstance(said, dict) else []
-    named: dict[str, Any] = next((each for each in told if each.get("endpoint") == target.endpoint), {})
-    found: list[Any] = named.get("example", {}).get("records", [])
-    return found
+    return next((each for each in told if each.get("endpoint") == target.endpoint), {})
 
 
 def _lines(file: Path) -> list[Any]:
