@@ -252,10 +252,15 @@ def test_what_is_no_limit_is_refused(text: str) -> None:
         limit_of(text)
 
 
-@pytest.mark.parametrize("rates", [(0, 1), (-1, 1), (1, float("nan")), (1, float("inf")), (1e9, 1e9)])
+@pytest.mark.parametrize("rates", [(0, 1), (-1, 1), (1, float("nan")), (1, float("inf")), (1e9, 1e9), (10, 5), (5, 5)])
 def test_what_is_no_ramp_is_refused(rates: tuple[float, float]) -> None:
     with pytest.raises(InvalidError):
         ramp(*rates, steps=3, duration_s=10)
+
+
+def test_a_ramp_that_does_not_rise_is_told_so() -> None:
+    with pytest.raises(InvalidError, match=r"^ramp: `10:5` is not two rates of which the second is higher\.$"):
+        ramp(10, 5, steps=2, duration_s=1)
 
 
 def test_cpu_is_that_of_who_listens_and_all_that_it_started(tmp_path: Path) -> None:
