@@ -179,6 +179,13 @@ def test_what_is_refused_at_once_is_said_and_nothing_is_driven(line: str, tmp_pa
         records_of(target, file=tmp_path / "none")
 
 
+@pytest.mark.parametrize("more", [{}, {"logged": True}])
+def test_an_endpoint_that_the_server_has_not_is_said_with_the_nearest(line: str, more: dict[str, Any]) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        records_of(server_at(line, endpoint="lime"), **more)
+    assert str(caught.value) == f"{line} has no endpoint `lime`. Nearest: line."
+
+
 def test_a_server_that_is_not_there_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from mainspring.errors import InvalidError, NotFoundError, shorten
+from mainspring.errors import InvalidError, NotFoundError, UnavailableError, close_names, shorten
 from mainspring.foreign import read_foreign
 from mainspring.serving.loadtest.logged import Batch, logged_batches
 from mainspring.serving.loadtest.target import Target, model_path
@@ -141,10 +141,19 @@ def _example(target: Target) -> list[Any]:
 
 
 def _described(target: Target) -> dict[str, Any]:
-    """What the server says of the endpoint; nothing if it doesn't name it."""
+    """What the server says of the endpoint."""
     said = target.get("/")
     told = said.get("endpoints", [said]) if isinstance(said, dict) else []
-    return next((each for each in told if each.get("endpoint") == target.endpoint), {})
+    known = {
+        each["endpoint"]: each for each in told if isinstance(each, dict) and isinstance(each.get("endpoint"), str)
+    }
+    if not known:
+        raise UnavailableError(str(target), "it doesn't say what its endpoints take: send other records")
+    if target.endpoint not in known:
+        near = close_names(target.endpoint, list(known))
+        raise NotFoundError("endpoint", target.endpoint, near, owner=str(target))
+    found: dict[str, Any] = known[target.endpoint]
+    return found
 
 
 def _lines(file: Path) -> list[Any]:
