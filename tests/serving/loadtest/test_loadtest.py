@@ -239,9 +239,25 @@ def test_without_a_step_within_the_limits_nothing_is_promised() -> None:
 
 def test_a_driver_that_is_the_bottleneck_or_was_held_up_is_said() -> None:
     busy, late = ({"driver_cores": 0.95}, {"driver_cores": 0.08, "late_s": 0.05})
-    assert "bottleneck: it was busy for 95% of a core" in report_of(measured(100, 0.1, **busy)).advice()[0]
+    assert (
+        "bottleneck: in the step of 100/s it was busy for 95% of a core"
+        in report_of(measured(100, 0.1, **busy)).advice()[0]
+    )
     said = report_of(measured(100, 0.1, **late)).advice()[0]
-    assert "held up: it sent 1 of 100 requests 50.0 ms late or later, though it was busy for 8% of a core only" in said
+    assert (
+        "held up: in the step of 100/s it sent 1 of 100 requests 50.0 ms late or later, though it was busy for 8%"
+        in said
+    )
+
+
+def test_of_several_steps_in_which_the_driver_was_held_up_the_worst_is_told() -> None:
+    steps = [measured(100, 0.1, late_s=0.164), measured(200, 0.1, late_s=0.021), measured(300, 0.1)]
+    report = report_of(*steps)
+    assert report.driver_limits
+    assert "in the step of 100/s it sent 1 of 100 requests 164.0 ms late" in report.advice()[0]
+    busy = report_of(*steps, measured(400, 0.1, driver_cores=0.9), measured(500, 0.1, late_s=0.2)).advice()[0]
+    assert "in the step of 400/s it was busy for 90% of a core" in busy
+    assert not report_of(*steps[2:]).driver_limits
 
 
 @pytest.mark.parametrize("steps", [1, 4])
