@@ -38,6 +38,9 @@ def test_an_endpoint_gets_a_server_is_asked_and_the_report_is_kept(tmp_path: Pat
     assert document["steps"][0]["outcomes"] == {"200": 10}
     assert "mainspring_requests_in_flight" in document["autoscaling"]["metrics"]
     assert "<svg" in page.read_text()
+    (tmp_path / "lines").write_text('{"x": 1}\n' * 1_001)
+    shown = call("line", "--duration", "0.1", "--data", str(tmp_path / "lines"))
+    assert shown.output.startswith(f"Requests hold the first 1,000 of 1,001 records of {tmp_path / 'lines'}.\n")
     said = call("line", "--logged", "--since", "7d")
     assert (said.exit_code, "`line` is not an endpoint with requests in its log since" in said.output) == (1, True)
     shown = call("line", "--history")

@@ -13,7 +13,7 @@ from mainspring.cli.instants import found_instant
 
 if TYPE_CHECKING:
     from mainspring.serving.loadtest import LoadReport, Step, Target
-    from mainspring.serving.loadtest.requests import Protocol
+    from mainspring.serving.loadtest.requests import Protocol, Records
 
 _RATE = click.FloatRange(0, min_open=True)
 
@@ -113,7 +113,10 @@ def loadtest(
     if page:
         report.write_html(page, rate=wanted, headroom=headroom)
     document = report.document(rate=wanted, headroom=headroom) | {"id": kept, "page": page}
-    invocation.show(document, lambda: _shown(report, wanted, headroom, page))
+    document["records"] = {"used": len(records), "of": records.total}
+    invocation.show(
+        document, lambda: "\n".join([*_used(records, data or dataset), _shown(report, wanted, headroom, page)])
+    )
     if report.best is None:
         context.exit(1)
 
@@ -151,6 +154,18 @@ def _steps(rate: float | None, given: str | None, steps: int, duration_s: float)
     if not colon or rate is not None:
         raise click.UsageError("Say --rate R, or --ramp A:B with two rates.")
     return ramp(*ends, steps=steps, duration_s=duration_s)
+
+
+def _used(records: Records, source: str) -> list[str]:
+    """How many records are sent of those that a source has, if it has a number of them."""
+    if records.total is None:
+        return [f"Requests hold {text.counted(len(records), 'logged record')}."] if records.requests else []
+    total = f"{text.counted(records.total, 'record')} of {source}"
+    return [
+        f"Requests hold the first {len(records):,} of {total}."
+        if records.total > len(records)
+        else f"Requests hold {total}."
+    ]
 
 
 def _shown(report: LoadReport, wanted: float | None, headroom: float, page: str | None) -> str:

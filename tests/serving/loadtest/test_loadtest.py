@@ -19,6 +19,7 @@ import polars as pl
 import pytest
 from sklearn.linear_model import LinearRegression
 
+from mainspring.data import dataset
 from mainspring.errors import InvalidError, NotFoundError, UnavailableError
 from mainspring.models import register
 from mainspring.serving import ServingApp, bind
@@ -177,6 +178,16 @@ def test_what_is_refused_at_once_is_said_and_nothing_is_driven(line: str, tmp_pa
         records_of(target, file=tmp_path / "bad")
     with pytest.raises(NotFoundError):
         records_of(target, file=tmp_path / "none")
+
+
+def test_of_a_long_file_and_a_dataset_the_first_are_sent_and_all_are_counted(line: str, tmp_path: Path) -> None:
+    target = server_at(line)
+    (tmp_path / "lines").write_text('{"x": 0}\n' * 998 + "[1, 2, 3, 4]\n\n" + '{"x": 5}\n [6, 7]\n')
+    found = records_of(target, file=tmp_path / "lines")
+    assert (found[-3:], len(found), found.total) == ([{"x": 0}, 1, 2], 1_000, 1_005)
+    dataset("rows").append(pl.DataFrame({"x": [1.0] * 1_001}))
+    found = records_of(target, dataset="rows")
+    assert (len(found), found.total, records_of(target).total) == (1_000, 1_001, None)
 
 
 @pytest.mark.parametrize("more", [{}, {"logged": True}])

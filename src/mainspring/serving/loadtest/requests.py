@@ -23,11 +23,16 @@ _JSON = b"Content-Type: application/json\r\n"
 
 
 class Records(list[Any]):
-    """Records to be sent; of those of a log, `requests` are the requests that they came in, with the rows of each."""
+    """Records to be sent, the first of `total`, None if that isn't known.
 
-    def __init__(self, records: Iterable[Any] = (), requests: Sequence[Batch] = ()) -> None:
+    Of those of a log, `requests` are the requests that they came in, with the rows of each.
+    """
+
+    def __init__(
+        self, records: Iterable[Any] = (), requests: Sequence[Batch] = (), *, total: int | None = None
+    ) -> None:
         super().__init__(records)
-        self.requests = requests
+        self.requests, self.total = requests, total
 
     @property
     def rows(self) -> int:
@@ -53,10 +58,10 @@ def records_of(
     """
     if logged:
         return _logged(target, since, until, workspace)
-    found = _lines(Path(file)) if file else _rows(target, dataset, workspace) if dataset else _example(target)
+    found = _lines(Path(file)) if file else _rows(target, dataset, workspace) if dataset else Records(_example(target))
     if not found:
         raise InvalidError("records", file or dataset or str(target), "a source of at least one record")
-    return Records(found)
+    return found
 
 
 def posts(
@@ -156,29 +161,32 @@ def _described(target: Target) -> dict[str, Any]:
     return found
 
 
-def _lines(file: Path) -> list[Any]:
+def _lines(file: Path) -> Records:
     if not file.is_file():
         raise NotFoundError("file", str(file))
     found: list[Any] = []
+    total = 0
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
+            # What isn't sent is only counted: a line that is no list is one record, whatever it holds.
+            is_counted = len(found) >= _MOST_RECORDS and not line.lstrip().startswith(b"[")
             try:
-                value = read_foreign(line) if line.strip() else []
+                value = [] if not line.strip() else [None] if is_counted else read_foreign(line)
             except ValueError as error:
                 raise InvalidError(f"{file}, line {number}", shorten(line, 80), "JSON") from error
-            found += value if isinstance(value, list) else [value]
-            if len(found) >= _MOST_RECORDS:
-                break
-    return found[:_MOST_RECORDS]
+            records = value if isinstance(value, list) else [value]
+            found += records[: _MOST_RECORDS - len(found)]
+            total += len(records)
+    return Records(found, total=total)
 
 
-def _rows(target: Target, name: str, workspace: Workspace | None) -> list[Any]:
+def _rows(target: Target, name: str, workspace: Workspace | None) -> Records:
     from mainspring.data import get_dataset_version
 
     taken = [each["name"] for each in target.get(model_path(target.endpoint))["inputs"]]
-    frame = get_dataset_version(name, workspace).scan().head(_MOST_RECORDS)
+    version = get_dataset_version(name, workspace)
+    frame = version.scan().head(_MOST_RECORDS)
     missing = [column for column in taken if column not in frame.collect_schema()]
     if missing:
         raise InvalidError("dataset", name, f"a dataset with the columns {', '.join(missing)}")
-    rows: list[Any] = frame.select(taken).collect().to_dicts()
-    return rows
+    return Records(frame.select(taken).collect().to_dicts(), total=version.rows)
