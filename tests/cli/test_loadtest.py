@@ -38,6 +38,11 @@ def test_an_endpoint_gets_a_server_is_asked_and_the_report_is_kept(tmp_path: Pat
     assert document["steps"][0]["outcomes"] == {"200": 10}
     assert "mainspring_requests_in_flight" in document["autoscaling"]["metrics"]
     assert "<svg" in page.read_text()
+    (tmp_path / "lines").write_text('{"x": 1}\n' * 1_001)
+    shown = call("line", "--duration", "0.1", "--data", str(tmp_path / "lines"))
+    assert shown.output.startswith(f"Requests hold the first 1,000 of 1,001 records of {tmp_path / 'lines'}.\n")
+    said = call("line", "--logged", "--since", "7d")
+    assert (said.exit_code, "`line` is not an endpoint with requests in its log since" in said.output) == (1, True)
     shown = call("line", "--history")
     assert "line/1: protocol records, 1 row a request, 64 connections, limits p50<=0ms\n" in shown.output
     assert call("none").exit_code == 1
@@ -46,7 +51,8 @@ def test_an_endpoint_gets_a_server_is_asked_and_the_report_is_kept(tmp_path: Pat
 @pytest.mark.parametrize(
     "arguments",
     [("line", "--ramp", "5"), ("line", "--ramp", "a:b"), ("line", "--rate", "1", "--ramp", "1:2"), ("line", "--rate", "0"),
-     ("line", "--data", "a", "--dataset", "b"), ("http://here", "--token", "plain")],
+     ("line", "--data", "a", "--dataset", "b"), ("line", "--logged", "--dataset", "b"),
+     ("line", "--since", "1h"), ("http://here", "--token", "plain")],
 )  # fmt: skip
 def test_wrong_usage_is_said(arguments: tuple[str, ...]) -> None:
     assert CliRunner().invoke(cli, ["loadtest", *arguments]).exit_code == 2

@@ -9,10 +9,11 @@ import click
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
+from mainspring.cli.instants import found_instant
 
 if TYPE_CHECKING:
     from mainspring.serving.loadtest import LoadReport, Step, Target
-    from mainspring.serving.loadtest.requests import Protocol
+    from mainspring.serving.loadtest.requests import Protocol, Records
 
 _RATE = click.FloatRange(0, min_open=True)
 
@@ -31,7 +32,14 @@ _RATE = click.FloatRange(0, min_open=True)
 @click.option("--data", type=click.Path(dir_okay=False), metavar="FILE", help="Send these records, JSON lines.")
 @click.option("--dataset", default="", metavar="NAME[@VERSION]", help="Send rows of this dataset.")
 @click.option(
-    "--rows", type=click.IntRange(1, 100_000), default=1, show_default=True, metavar="N", help="In each request."
+    "--logged", is_flag=True, help="Send again what callers sent to the endpoint, by the log of its predictions."
+)
+@click.option(
+    "--since", default="", metavar="TIME", help="Of --logged: since then, a time, or how long ago, such as 1h."
+)
+@click.option("--until", default="", metavar="TIME", help="Of --logged: before that.")
+@click.option(
+    "--rows", type=click.IntRange(1, 100_000), metavar="N", help="In each request; 1, or as logged, if nothing is said."
 )
 @click.option(
     "--protocol",
@@ -68,9 +76,9 @@ _RATE = click.FloatRange(0, min_open=True)
 @click.pass_context
 def loadtest(
     context: click.Context, target: str, ramp: str | None, rate: float | None, steps: int, duration: float,
-    limits: tuple[str, ...], data: str | None, dataset: str, rows: int, protocol: Protocol, connections: int, timeout: float,
-    endpoint: str, token: str, wanted: float | None, headroom: float, page: str | None, history: bool,
-    workers: int | None,
+    limits: tuple[str, ...], data: str | None, dataset: str, logged: bool, since: str, until: str, rows: int | None,
+    protocol: Protocol, connections: int, timeout: float, endpoint: str, token: str, wanted: float | None, headroom: float,
+    page: str | None, history: bool, workers: int | None,
 ) -> None:  # fmt: skip
     """Ask a server at given rates, and say what it answers within limits and how many servers a rate needs.
 
@@ -83,24 +91,32 @@ def loadtest(
     if history:
         _show_history(invocation, target)
         return
-    if data and dataset:
-        raise click.UsageError("Say --data or --dataset.")
+    if sum(map(bool, (data, dataset, logged))) > 1:
+        raise click.UsageError("Say one of --data, --dataset and --logged.")
+    if (since or until) and not logged:
+        raise click.UsageError("--since and --until are times of --logged.")
+    begin, end = found_instant(since, "--since"), found_instant(until, "--until")
     planned, held = _steps(rate, ramp, steps, duration), [limit_of(each) for each in limits]
     is_own = "://" not in target
     with ExitStack() as stack:
         asked = _own(invocation, target, workers, stack) if is_own else _other(target, endpoint, token)
-        workspace = invocation.workspace if is_own or dataset else None
-        records = records_of(asked, file=data, dataset=dataset, workspace=workspace)
+        workspace = invocation.workspace if is_own or dataset or logged else None
+        records = records_of(
+            asked, file=data, dataset=dataset, logged=logged, since=begin, until=end, workspace=workspace
+        )
         requests = posts(asked, records, protocol=protocol, rows=rows)
         report = load_test(
-            asked, requests, planned, limits=held, rows=rows, protocol="" if asked.path else protocol,
+            asked, requests, planned, limits=held, rows=rows or records.rows, protocol="" if asked.path else protocol,
             connections=connections, timeout_s=timeout,
         )  # fmt: skip
     kept = keep_load_test(report, invocation.workspace) if is_own else None
     if page:
         report.write_html(page, rate=wanted, headroom=headroom)
     document = report.document(rate=wanted, headroom=headroom) | {"id": kept, "page": page}
-    invocation.show(document, lambda: _shown(report, wanted, headroom, page))
+    document["records"] = {"used": len(records), "of": records.total}
+    invocation.show(
+        document, lambda: "\n".join([*_used(records, data or dataset), _shown(report, wanted, headroom, page)])
+    )
     if report.best is None:
         context.exit(1)
 
@@ -138,6 +154,18 @@ def _steps(rate: float | None, given: str | None, steps: int, duration_s: float)
     if not colon or rate is not None:
         raise click.UsageError("Say --rate R, or --ramp A:B with two rates.")
     return ramp(*ends, steps=steps, duration_s=duration_s)
+
+
+def _used(records: Records, source: str) -> list[str]:
+    """How many records are sent of those that a source has, if it has a number of them."""
+    if records.total is None:
+        return [f"Requests hold {text.counted(len(records), 'logged record')}."] if records.requests else []
+    total = f"{text.counted(records.total, 'record')} of {source}"
+    return [
+        f"Requests hold the first {len(records):,} of {total}."
+        if records.total > len(records)
+        else f"Requests hold {total}."
+    ]
 
 
 def _shown(report: LoadReport, wanted: float | None, headroom: float, page: str | None) -> str:

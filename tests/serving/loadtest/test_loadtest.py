@@ -19,6 +19,7 @@ import polars as pl
 import pytest
 from sklearn.linear_model import LinearRegression
 
+from mainspring.data import dataset
 from mainspring.errors import InvalidError, NotFoundError, UnavailableError
 from mainspring.models import register
 from mainspring.serving import ServingApp, bind
@@ -179,6 +180,23 @@ def test_what_is_refused_at_once_is_said_and_nothing_is_driven(line: str, tmp_pa
         records_of(target, file=tmp_path / "none")
 
 
+def test_of_a_long_file_and_a_dataset_the_first_are_sent_and_all_are_counted(line: str, tmp_path: Path) -> None:
+    target = server_at(line)
+    (tmp_path / "lines").write_text('{"x": 0}\n' * 998 + "[1, 2, 3, 4]\n\n" + '{"x": 5}\n [6, 7]\n')
+    found = records_of(target, file=tmp_path / "lines")
+    assert (found[-3:], len(found), found.total) == ([{"x": 0}, 1, 2], 1_000, 1_005)
+    dataset("rows").append(pl.DataFrame({"x": [1.0] * 1_001}))
+    found = records_of(target, dataset="rows")
+    assert (len(found), found.total, records_of(target).total) == (1_000, 1_001, None)
+
+
+@pytest.mark.parametrize("more", [{}, {"logged": True}])
+def test_an_endpoint_that_the_server_has_not_is_said_with_the_nearest(line: str, more: dict[str, Any]) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        records_of(server_at(line, endpoint="lime"), **more)
+    assert str(caught.value) == f"{line} has no endpoint `lime`. Nearest: line."
+
+
 def test_a_server_that_is_not_there_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -232,9 +250,25 @@ def test_without_a_step_within_the_limits_nothing_is_promised() -> None:
 
 def test_a_driver_that_is_the_bottleneck_or_was_held_up_is_said() -> None:
     busy, late = ({"driver_cores": 0.95}, {"driver_cores": 0.08, "late_s": 0.05})
-    assert "bottleneck: it was busy for 95% of a core" in report_of(measured(100, 0.1, **busy)).advice()[0]
+    assert (
+        "bottleneck: in the step of 100/s it was busy for 95% of a core"
+        in report_of(measured(100, 0.1, **busy)).advice()[0]
+    )
     said = report_of(measured(100, 0.1, **late)).advice()[0]
-    assert "held up: it sent 1 of 100 requests 50.0 ms late or later, though it was busy for 8% of a core only" in said
+    assert (
+        "held up: in the step of 100/s it sent 1 of 100 requests 50.0 ms late or later, though it was busy for 8%"
+        in said
+    )
+
+
+def test_of_several_steps_in_which_the_driver_was_held_up_the_worst_is_told() -> None:
+    steps = [measured(100, 0.1, late_s=0.164), measured(200, 0.1, late_s=0.021), measured(300, 0.1)]
+    report = report_of(*steps)
+    assert report.driver_limits
+    assert "in the step of 100/s it sent 1 of 100 requests 164.0 ms late" in report.advice()[0]
+    busy = report_of(*steps, measured(400, 0.1, driver_cores=0.9), measured(500, 0.1, late_s=0.2)).advice()[0]
+    assert "in the step of 400/s it was busy for 90% of a core" in busy
+    assert not report_of(*steps[2:]).driver_limits
 
 
 @pytest.mark.parametrize("steps", [1, 4])
@@ -252,10 +286,15 @@ def test_what_is_no_limit_is_refused(text: str) -> None:
         limit_of(text)
 
 
-@pytest.mark.parametrize("rates", [(0, 1), (-1, 1), (1, float("nan")), (1, float("inf")), (1e9, 1e9)])
+@pytest.mark.parametrize("rates", [(0, 1), (-1, 1), (1, float("nan")), (1, float("inf")), (1e9, 1e9), (10, 5), (5, 5)])
 def test_what_is_no_ramp_is_refused(rates: tuple[float, float]) -> None:
     with pytest.raises(InvalidError):
         ramp(*rates, steps=3, duration_s=10)
+
+
+def test_a_ramp_that_does_not_rise_is_told_so() -> None:
+    with pytest.raises(InvalidError, match=r"^ramp: `10:5` is not two rates of which the second is higher\.$"):
+        ramp(10, 5, steps=2, duration_s=1)
 
 
 def test_cpu_is_that_of_who_listens_and_all_that_it_started(tmp_path: Path) -> None:

@@ -15,6 +15,6 @@ __getattr__, __dir__, __all__ = exports(
         **dict.fromkeys(("keep_load_test", "list_load_tests"), "mainspring.serving.loadtest._store"),
         "load_test": "mainspring.serving.loadtest.asking",
         **dict.fromkeys(("Target", "served", "server_at"), "mainspring.serving.loadtest.target"),
-        **dict.fromkeys(("posts", "records_of"), "mainspring.serving.loadtest.requests"),
+        **dict.fromkeys(("Records", "posts", "records_of"), "mainspring.serving.loadtest.requests"),
     },
 )

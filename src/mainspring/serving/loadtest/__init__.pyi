@@ -5,6 +5,7 @@ from mainspring.serving.loadtest.limits import Limit as Limit
 from mainspring.serving.loadtest.limits import limit_of as limit_of
 from mainspring.serving.loadtest.measured import Measured as Measured
 from mainspring.serving.loadtest.report import LoadReport as LoadReport
+from mainspring.serving.loadtest.requests import Records as Records
 from mainspring.serving.loadtest.requests import posts as posts
 from mainspring.serving.loadtest.requests import records_of as records_of
 from mainspring.serving.loadtest.schedule import Step as Step

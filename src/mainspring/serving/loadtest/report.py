@@ -38,8 +38,8 @@ polyline { fill: none; stroke-width: 2 } .p50 { stroke: #15803d; fill: #15803d }
 class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
     """A load test of one server. `version` is the model version that answered, `at` microseconds since 1970.
 
-    `rows` are those of each request, `protocol` is the one that they were sent by, empty if that isn't known. `planned` is how
-    many steps there would have been had no limit broken.
+    `rows` are those of each request, 0 if not all had as many; `protocol` is the one that they were sent by, empty if that
+    isn't known. `planned` is how many steps there would have been had no limit broken.
     """
 
     endpoint: str
@@ -57,7 +57,8 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
     def conditions(self) -> str:
         """What was asked, and within what."""
         said = [f"protocol {self.protocol}"] if self.protocol else []
-        said += [f"{counted(self.rows, 'row')} a request", counted(self.connections, "connection")]
+        rows = f"{counted(self.rows, 'row')} a request" if self.rows else "requests of as many rows as were logged"
+        said += [rows, counted(self.connections, "connection")]
         return ", ".join([*said, f"limits {', '.join(map(str, self.limits))}" if self.limits else "no limits"])
 
     def broken(self, step: Measured) -> list[str]:
@@ -87,8 +88,14 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def driver_limits(self) -> bool:
-        """Whether the driver may be what was measured in the last step."""
-        return self.steps[-1].driver_limits
+        """Whether the driver may be what was measured in a step."""
+        return self._most_limited is not None
+
+    @property
+    def _most_limited(self) -> Measured | None:
+        """The step in which the driver was busiest, if it was the bottleneck in one, else that in which it was held up most."""
+        limited = [step for step in self.steps if step.driver_limits]
+        return max(limited, key=lambda step: (step.is_driver_busy and step.driver_cores, step.late_s), default=None)
 
     def servers(self, rate: float, *, headroom: float = 0.3) -> int:
         """How many servers a rate needs of which each leaves a share of its capacity free.
@@ -125,8 +132,8 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
     def advice(self, *, rate: float | None = None, headroom: float = 0.3) -> list[str]:
         """What follows, in sentences."""
         said = []
-        if self.driver_limits:
-            said.append(_driver_said(self.steps[-1]))
+        if self._most_limited is not None:
+            said.append(_driver_said(self._most_limited))
         if self.capacity_per_s is None:
             return [*said, f"No step was within the limits: {', '.join(self.broken(self.steps[0]))}."]
         least = "" if self.is_bounded else "at least "
@@ -190,9 +197,10 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
 
 def _driver_said(step: Measured) -> str:
     """That the numbers of a step are also the driver's, and why."""
+    where = f"in the step of {step.rate:,.5g}/s it"
     if step.is_driver_busy:
-        said = f"The driver was the bottleneck: it was busy for {step.driver_cores:.0%} of a core."
+        said = f"The driver was the bottleneck: {where} was busy for {step.driver_cores:.0%} of a core."
         return f"{said} The numbers are its own; ask at lower rates, or from another machine."
-    late = f"it sent 1 of 100 requests {step.late_s * 1e3:.1f} ms late or later"
+    late = f"{where} sent 1 of 100 requests {step.late_s * 1e3:.1f} ms late or later"
     said = f"The driver was held up: {late}, though it was busy for {step.driver_cores:.0%} of a core only."
     return f"{said} Latencies hold that; ask from a machine with idle processors."

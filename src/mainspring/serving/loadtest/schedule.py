@@ -35,13 +35,16 @@ def ramp(low: float, high: float, *, steps: int, duration_s: float) -> list[Step
     """Rates from `low` to `high`, evenly apart, that share the duration.
 
     Raises:
-        InvalidError: a rate or the duration is not above 0, or that is more than 50 million requests.
+        InvalidError: a rate or the duration is not above 0, several steps don't rise, or that is more than 50 million requests.
     """
     if steps < 1 or (steps == 1 and low != high):
         raise InvalidError("steps", steps, "at least 2, the first and the last rate")
     for name, value in (("rate", low), ("rate", high), ("duration", duration_s)):
         if not (value > 0 and math.isfinite(value)):
             raise InvalidError(name, value, "a number above 0")
+    # The last step within the limits is the capacity, which it is only if no step before had a higher rate.
+    if steps > 1 and low >= high:
+        raise InvalidError("ramp", f"{low:g}:{high:g}", "two rates of which the second is higher")
     rates = [low + (high - low) * place / max(steps - 1, 1) for place in range(steps)]
     found = [Step(float(rate), duration_s / steps) for rate in rates]
     if sum(step.rate * step.duration_s for step in found) > _MOST_REQUESTS:
