@@ -87,9 +87,10 @@ def ask(url: str, hour: Hour) -> tuple[list[float], list[str]]:
 
 
 def tell(url: str, known: list[Label]) -> None:
-    """Send whether flights came late, each for its prediction."""
+    """Send whether flights came late, each for its prediction and with when that was known."""
     if known:
-        posted(f"{url}/feedback", {"labels": [{"prediction": each.prediction, "label": each.late} for each in known]})
+        told = [{"prediction": each.prediction, "label": each.late, "known_at": each.known_at} for each in known]
+        posted(f"{url}/feedback", {"labels": told})
 
 
 def posted(url: str, content: dict, headers: dict[str, str] | None = None) -> dict:
