@@ -116,6 +116,9 @@ def test_the_ways_to_look_closer_work(project: Path) -> None:
     shown = [re.split("  +", line)[1].split()[1:] for line in closer.splitlines()[1:]]
     assert ["lineage", "delays"] in shown
     assert ["serve", "delays"] in shown
+    assert sum(re.fullmatch(r"explain [0-9a-f]{32}", " ".join(arguments)) is not None for arguments in shown) == 1
+    prefixed = [f"  ../../.venv/bin/{line.strip()}" for line in closer.splitlines()[1:] if line.strip()]
+    assert max(map(len, prefixed)) <= WIDTH  # what each is for fits beside it also where the command isn't on the PATH
     for arguments in shown:
         if arguments[0] in ("serve", "replay"):  # the demo itself has called the one, a test below calls the other
             continue
