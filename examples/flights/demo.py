@@ -36,20 +36,22 @@ MONTH = """
 SELECT time_hour, carrier, flight, origin, dest, tailnum, CAST(distance AS DOUBLE) AS distance
 FROM flights WHERE month = 12 AND arr_delay IS NOT NULL ORDER BY time_hour, carrier, flight"""
 PREDICTED = "december"
+EXPLAIN = "explain {prediction}"
 QUIET = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
 CLOSER = (
-    ("runs show latest", "who, when, environment, steps, metrics"),
+    ("runs show latest", "who, when, steps, metrics"),
     ("logs latest assess-test", "what a step printed"),
-    ("why", "after an edit: what would run, and why"),
-    ("replay latest", "run the recorded code again, compare"),
-    ("studies show flight-delay", "what was tried, and what came of it"),
+    ("why", "after an edit: what would run"),
+    ("replay latest", "the recorded code, run again"),
+    ("studies show flight-delay", "what was tried"),
     (f"models approvals {MODEL}/latest", "who decided, on what evidence"),
     (f"models card {MODEL}/latest", "the card, to read or extend"),
     (f"lineage {ENDPOINT}", "every step of the way"),
-    (f"features show {SERVICE}", "the features, and who uses them"),
-    (f"feedback show {ENDPOINT}", "labels of its predictions, and how late they came"),
+    (f"features show {SERVICE}", "the features, and their users"),
+    (f"feedback show {ENDPOINT}", "labels, and how late they are"),
+    (EXPLAIN, "what one answer came from"),
     (f"data show {PREDICTED}", "a month predicted in batch"),
-    ("data log months", "the versions that months became"),
+    ("data log months", "the versions of the months"),
     (f"serve {ENDPOINT}", "answers POST /predict"),
 )
 
@@ -87,9 +89,10 @@ def ask(url: str, hour: Hour) -> tuple[list[float], list[str]]:
 
 
 def tell(url: str, known: list[Label]) -> None:
-    """Send whether flights came late, each for its prediction."""
+    """Send whether flights came late, each for its prediction and with when that was known."""
     if known:
-        posted(f"{url}/feedback", {"labels": [{"prediction": each.prediction, "label": each.late} for each in known]})
+        told = [{"prediction": each.prediction, "label": each.late, "known_at": each.known_at} for each in known]
+        posted(f"{url}/feedback", {"labels": told})
 
 
 def posted(url: str, content: dict, headers: dict[str, str] | None = None) -> dict:
@@ -198,7 +201,9 @@ def main() -> None:
     with Workspace.open(HERE) as workspace, using(workspace):
         report.of_the_months(page, receive(HERE / "arrivals"))
     page.section(f"Done in {time.perf_counter() - started:.1f} s. Look closer, in examples/{HERE.name}")
-    lines = [(f"  {typed()} {arguments:36}", about) for arguments, about in CLOSER]
+    commands = [(arguments.format(prediction=predictions[likeliest]), about) for arguments, about in CLOSER]
+    widest = max(len(arguments) for arguments, _ in commands)
+    lines = [(f"  {typed()} {arguments:{widest}}  ", about) for arguments, about in commands]
     fits = max(len(line + about) for line, about in lines) <= page.console.width
     for line, about in lines:
         page.say(f"{line}[dim]{about}[/dim]" if fits else line.rstrip())

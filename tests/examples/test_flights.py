@@ -116,6 +116,9 @@ def test_the_ways_to_look_closer_work(project: Path) -> None:
     shown = [re.split("  +", line)[1].split()[1:] for line in closer.splitlines()[1:]]
     assert ["lineage", "delays"] in shown
     assert ["serve", "delays"] in shown
+    assert sum(re.fullmatch(r"explain [0-9a-f]{32}", " ".join(arguments)) is not None for arguments in shown) == 1
+    prefixed = [f"  ../../.venv/bin/{line.strip()}" for line in closer.splitlines()[1:] if line.strip()]
+    assert max(map(len, prefixed)) <= WIDTH  # what each is for fits beside it also where the command isn't on the PATH
     for arguments in shown:
         if arguments[0] in ("serve", "replay"):  # the demo itself has called the one, a test below calls the other
             continue
@@ -224,6 +227,20 @@ def test_served_features_are_those_of_training_bit_for_bit(
     )
     assert len(first) == 11
     assert first == second
+
+
+def test_the_record_has_labels_as_late_as_the_report_tells(project: Path) -> None:
+    """By the flights' own clock, which the requests and the labels told: the server's is years later."""
+    told = " ".join((project / "first.txt").read_text().split())
+    reported = re.search(r"half of them within (\d+) h (\d\d) min", told)
+    assert reported is not None
+    half_s = document(project, "feedback", "show", "delays")["feedback"]["delay_s"][0]
+    assert half_s // 60 == 60 * int(reported[1]) + int(reported[2])
+    prediction = re.search(r"The prediction ([0-9a-f]{32}) explained", told)
+    assert prediction is not None
+    shown = at_once(project, "explain", prediction[1]).stdout
+    assert re.search(r"^answered +20\S+ \S+, in \S+ ms, as of 2013-1[12]-", shown, re.MULTILINE)
+    assert re.search(r"^label +True, known 2013-1[12]-", shown, re.MULTILINE)
 
 
 def test_without_the_guard_offline_quality_promises_what_serving_does_not_reach(project: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _FOLLOWS = "follows"
 _BAR = 30
+_CLOCKS = timedelta(seconds=1)  # so far apart may be what two clocks of one machine say
 
 
 @click.command(cls=Command)
@@ -48,7 +50,7 @@ def document(found: Explanation) -> dict[str, Any]:
 def _told(found: Explanation, depth: int, *, everything: bool) -> Iterator[str]:
     yield text.facts(_facts(found))
     if found.features:
-        yield from ("", text.bold(f"Features of {found.features_service}, read {_instant(found.features_at)}"))
+        yield from ("", text.bold(f"Features of {found.features_service} as of {_instant(found.features_at)}"))
         heads = ["feature", "value", "status", "of the row at", "view", "from"]
         yield text.table(heads, [_feature(each, found) for each in found.features])
     if found.attribution is not None:
@@ -80,7 +82,7 @@ def _facts(found: Explanation) -> Iterator[tuple[str, str]]:
     row = found.prediction
     yield "prediction", found.id
     took = "" if row["latency_us"] is None else f", in {row['latency_us'] / 1e3:,.1f} ms"
-    yield "answered", f"{_instant(found.at)}{took}"
+    yield "answered", f"{_instant(found.at)}{took}{_replayed(found)}"
     yield "answer", _value(found.output)
     for label in found.labels:
         yield (
@@ -95,6 +97,13 @@ def _facts(found: Explanation) -> Iterator[tuple[str, str]]:
         yield "made by", _run(found.run)
         yield "code", _code(found.run)
     yield "trained on", ", ".join(each.version for each in found.datasets if each.trained)
+
+
+def _replayed(found: Explanation) -> str:
+    """As of when a replayed request was answered; the features of any other are read while it is."""
+    latency = timedelta(microseconds=found.prediction["latency_us"] or 0)
+    is_replayed = found.features_at is not None and abs(found.at - found.features_at) > latency + _CLOCKS
+    return f", as of {_instant(found.features_at)}" if is_replayed else ""
 
 
 def _endpoint(binding: Binding | None, row: dict[str, Any]) -> str:

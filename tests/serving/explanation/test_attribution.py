@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,35 @@ from mainspring.testing.plugin import Backend
 from mainspring.workspace import Workspace
 from tests.serving.explanation.conftest import Released, register_by_hand
 
+FITTED = """
+import polars as pl
+from sklearn.linear_model import LinearRegression
+
+import mainspring as ms
+from mainspring.models import register
+
+
+@ms.step(outputs=("train", "test"))
+def split(rows):
+    made = [pl.DataFrame({"x": [float(x) for x in range(count)]}) for count in (rows, 4 * rows)]
+    return tuple(frame.with_columns(y=2 * pl.col("x")) for frame in made)
+
+
+@ms.step
+def fit(train, more):
+    return LinearRegression().fit(train.select("x"), train["y"])
+
+
+@ms.step
+def registered(model, test):
+    return register(model, "m", input_example=test.select("x").head(5))
+
+
+@ms.pipeline
+def main():
+    train, test = split(100)
+    return registered(fit(train, 3), test)
+"""
 RANDOM = np.random.default_rng(0)
 TABLE = pl.DataFrame({f"x{number}": RANDOM.normal(size=80) for number in range(4)})
 LABELS = (TABLE["x0"] + TABLE["x1"] * TABLE["x2"] > 0).to_numpy().astype(int)
@@ -109,6 +140,20 @@ def test_features_are_attributed_as_they_were_read(backend: Backend, released: R
     bars = [line for line in shown.splitlines() if "█" in line]
     assert bars[0].split()[0] == max(told.values, key=lambda name: abs(told.values[name]))
     assert f"to {told.answer:.6g}" in shown
+
+
+@pytest.mark.one_backend("the same walk of any ledger")
+def test_the_rows_to_compare_with_are_of_the_table_that_the_model_was_fitted_on(
+    project: Path, workspace: Workspace
+) -> None:
+    (project / "fitted_pipeline.py").write_text(FITTED)
+    importlib.import_module("fitted_pipeline").main.run()
+    sys.modules.pop("fitted_pipeline")
+    bind("e", "m@production", version="m/1")
+    told = explain(asked("e", {"x": 7.0}), attribution=True).attribution
+    assert told is not None
+    assert told.background == "50 rows of the table `train` of its run"
+    assert told.base == pytest.approx(2 * sum(range(0, 100, 2)) / 50, abs=1e-6)  # every second of 100, spread over all
 
 
 @pytest.mark.parametrize(("made", "answer"), [(linear, 7.0), (forest, {"0": 0.15, "1": 0.45, "2": 0.4})])

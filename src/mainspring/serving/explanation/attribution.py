@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mainspring.artifacts import load
 from mainspring.artifacts.project import importing_from
-from mainspring.data import get_dataset_version
-from mainspring.errors import InvalidError, NotFoundError, counted
+from mainspring.artifacts.record import Artifact, ArtifactStore
+from mainspring.data import as_polars, get_dataset_version
+from mainspring.errors import InvalidError, MainspringError, NotFoundError, counted
 from mainspring.models import ModelStore, ModelVersion, Predictor, example_of, inputs_of
 from mainspring.models.predictor import expect_none
 from mainspring.serving.explanation.record import Attribution, UsedDataset
@@ -18,6 +20,8 @@ from mainspring.serving.predictions.record import model_version_of
 from mainspring.workspace import Workspace
 
 _ROWS = 50
+_LARGEST_BYTES = 256 * 2**20
+"""Of a larger artifact no rows are taken, since it is read as a whole."""
 
 
 def attributed(row: Mapping[str, Any], datasets: Sequence[UsedDataset], workspace: Workspace) -> Attribution:
@@ -69,7 +73,9 @@ def _background(
     version: ModelVersion, inputs: Sequence[str], datasets: Sequence[UsedDataset], predictor: Predictor,
     workspace: Workspace,
 ) -> tuple[dict[str, Any], str]:  # fmt: skip
-    """Rows as columns: some of the dataset that the model was made from, if it has all inputs, else the input example."""
+    """Rows as columns, and what they are: some of the dataset that the model was made from, or of the table that the task took
+    which made it, if that has all inputs; else the input example.
+    """
     for used in datasets:
         if used.trained and used.removed_at is None:
             dataset = get_dataset_version(used.id, workspace)
@@ -79,6 +85,17 @@ def _background(
                 columns, problems = predictor.check(found)
                 if found and not problems:
                     return dict(columns), f"{counted(len(found), 'row')} of {used.version}"
+    for table in _tables(version, workspace):
+        try:
+            frame = as_polars(load(table.encoded, workspace.blobs), drop_index=True)
+        except MainspringError:  # its bytes were removed since: other rows have to do
+            continue
+        if {*inputs} <= {*frame.columns}:
+            every = max(frame.height // _ROWS, 1)
+            found = frame.select(inputs).gather_every(every).head(_ROWS).fill_nan(None).to_dicts()
+            columns, problems = predictor.check(found)
+            if found and not problems:
+                return dict(columns), f"{counted(len(found), 'row')} of the table `{table.name}` of its run"
     example = inputs_of(example_of(version, workspace.blobs), predictor.signature)[:_ROWS]
     columns, problems = predictor.check(example)
     if not example or problems:
@@ -86,3 +103,26 @@ def _background(
             "input example", str(version), hint="Register the version with one: its answer is compared with those rows."
         )
     return dict(columns), f"{counted(len(example), 'row')} of the input example"
+
+
+def _tables(version: ModelVersion, workspace: Workspace) -> list[Artifact]:
+    """The tables that were handed to the task that fitted the model, then to the one that registered it, largest first."""
+    ledger, store = workspace.ledger, ArtifactStore(workspace.database, workspace.ledger)
+    handed = ledger.nodes(_used(_makers([version.id], workspace), workspace)).values()
+    models = [node.id for node in handed if node.content_digest == version.content_digest]
+    fitted = store.get_many(_used(_makers(models, workspace), workspace))
+    registered = store.get_many(node.id for node in handed if node.id not in fitted)
+    return [
+        table
+        for found in (fitted, registered)
+        for table in sorted(found.values(), key=lambda each: (-each.encoded.size_bytes, each.id))
+        if table.preview.kind == "table" and table.encoded.size_bytes <= _LARGEST_BYTES
+    ]
+
+
+def _makers(made: Sequence[str], workspace: Workspace) -> list[str]:
+    return [edge.dst for edge in workspace.ledger.edges(made) if edge.role == "made_by"]
+
+
+def _used(tasks: Sequence[str], workspace: Workspace) -> list[str]:
+    return [edge.dst for edge in workspace.ledger.edges(tasks) if edge.role.startswith("uses:")]

@@ -33,14 +33,16 @@ from mainspring.workspace import Workspace, current_workspace
 _INSTANTS = ("event_at", "known_at")
 _QUANTILES = (0.5, 0.9, 0.99)
 _AT = pl.Datetime("us", "UTC")
+_ASKED_AT = pl.coalesce("features_at", "at").to_physical().alias("asked_at")  # a replayed request says as of when
 _GROUP = pl.when(pl.col("role") == "shadow").then(pl.col("version")).otherwise(pl.lit("")).alias("group")
 
 
 class Coverage(msgspec.Struct, frozen=True):
     """How many predictions of a span have a label, and how long after them it was known.
 
-    `delay_s` are the quantiles 0.5, 0.9 and 0.99 of the delay in seconds, None without labels. `waiting` are labels whose event
-    lies in the span and that are of no prediction, as far as the log is seen here.
+    `delay_s` are the quantiles 0.5, 0.9 and 0.99 of the delay in seconds, None without labels; it counts from the instant as
+    of which features were read, which a replayed request says, or else from the answer. `waiting` are labels whose event lies
+    in the span and that are of no prediction, as far as the log is seen here.
     """
 
     endpoint: str
@@ -69,7 +71,7 @@ class _Join(NamedTuple):
 
     def keyed(self) -> pl.DataFrame:
         """The predictions as they are matched. What a shadow answered is apart: it was asked what another one was."""
-        plain = "id", pl.col("at").to_physical(), _GROUP
+        plain = "id", pl.col("at").to_physical(), _ASKED_AT, _GROUP
         told = [frame.select(*plain, *self._keys(frame.collect_schema())) for frame in self.frames or [self.whole]]
         return pl.concat(told).collect()
 
@@ -118,10 +120,10 @@ def coverage(
     """How many of an endpoint's predictions have a label, and with what delay; raises as `labelled` does."""
     join = _join(endpoint, None, None, as_of, workspace or current_workspace())
     rule, asked = join.endpoint.labels, join.keyed()
-    found = pairs(asked, join.labels, rule).join(asked.select(prediction="id", at="at"), on="prediction")
+    found = pairs(asked, join.labels, rule).join(asked.select("at", "asked_at", prediction="id"), on="prediction")
     left = join.labels.filter(_between(pl.col("event_at"), since, until)).join(found, on="id", how="anti")
     in_span = _between(pl.col("at"), since, until)
-    delay = counting(found.filter(in_span), rule).select(pl.col("known_at") - pl.col("at")).to_series()
+    delay = counting(found.filter(in_span), rule).select(pl.col("known_at") - pl.col("asked_at")).to_series()
     quantiles = [delay.quantile(each, "linear") for each in _QUANTILES]
     delay_s = tuple(each / 1e6 for each in quantiles if each is not None)
     whole = (delay_s[0], delay_s[1], delay_s[2]) if delay_s else None
