@@ -125,6 +125,10 @@ def test_what_the_parser_refuses_is_said_in_json(place: Place, sent: bytes, said
         (b"GET /ready HTTP/0.9\r\n\r\n", 505, "This answers to HTTP/1.1 and HTTP/1.0, not to HTTP/0.9."),
         (b"GET /ready HTTP/2.0\r\nHost: a\r\n\r\n", 505, "This answers to HTTP/1.1 and HTTP/1.0, not to HTTP/2.0."),
         (
+            HEAD.replace(b"1.1", b"2.0") + b"Content-Length: 3\r\n\r\n[1]", 505,
+            "This answers to HTTP/1.1 and HTTP/1.0, not to HTTP/2.0.",
+        ),
+        (
             HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n3\r\n[1]\r\n0\r\n\r\n", 501,
             "A `Transfer-Encoding` of gzip, chunked is not understood here, only chunked.",
         ),
@@ -133,7 +137,7 @@ def test_what_the_parser_refuses_is_said_in_json(place: Place, sent: bytes, said
             "A `Transfer-Encoding` of gzip, chunked is not understood here, only chunked.",
         ),
     ],
-    ids=["0.9", "2.0", "gzip", "gzip on a line of its own"],
+    ids=["0.9", "2.0", "2.0 with a body", "gzip", "gzip on a line of its own"],
 )  # fmt: skip
 def test_what_is_another_http_than_is_spoken_here_is_said(place: Place, sent: bytes, refused: int, said: str) -> None:
     answer = place.told(sent)

@@ -198,17 +198,19 @@ class Connection(HttpToolsProtocol):
                 hosts += 1
             elif name == _LENGTH:
                 length = value
-        version = self.parser.get_http_version()
-        # The parser ends, and tells of what is raised as the context of its own error.
-        if version not in _VERSIONS:  # RFC 9110, section 15.6.6
-            raise RequestError(505, f"This answers to HTTP/1.1 and HTTP/1.0, not to HTTP/{version}.")
-        if hosts > 1 or (not hosts and version == "1.1"):  # RFC 9112, section 3.2
+        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):  # RFC 9112, section 3.2
+            # The parser ends, and tells of this as the context of its own error.
             raise RequestError(400, f"A request of HTTP/1.1 names its `Host` once; this one does {hosts} times.")
         if length is None:  # the parser refuses a length beside a coding
             self._expect_known_coding()
         self._is_offer = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
         if not self._is_offer:
             super().on_headers_complete()
+            # RFC 9110, section 15.6.6. To ask the parser a second time, and earlier, would cost most of a microsecond; as it is
+            # the exchange has begun, and is forgotten with the connection's end.
+            version = self.scope["http_version"]
+            if version not in _VERSIONS:
+                raise RequestError(505, f"This answers to HTTP/1.1 and HTTP/1.0, not to HTTP/{version}.")
             self._is_head, self._left = False, None if length is None else int(length)
             self.headers = []  # to which fields behind the body are added: they are none of the request's
             self.cycle.__class__ = Exchange  # uvicorn makes its own, which did nothing yet
