@@ -53,3 +53,15 @@ def test_what_is_no_service_or_no_prediction_is_refused(client: Client) -> None:
     for wrong in wrongs:
         assert client.ask("POST", "/api/1.0/predictions/fraud", json=asked | wrong).status_code == 400, wrong
     assert client.ask("POST", "/api/1.0/feedback/fraud", json={"labels": []}).status_code == 200
+
+
+def test_the_role_that_a_service_says_is_logged_and_another_is_refused(client: Client) -> None:
+    outside_service("fraud", "1", workspace=client.workspace)
+    asked = {"records": [{"card": "c1"}], "predictions": [0.1]}
+    answer = client.ask("POST", "/api/1.0/predictions/fraud", json=asked | {"role": "shadow"})
+    found = find_prediction(answer.json()["ids"][0], client.workspace)
+    assert found is not None
+    assert found["role"] == "shadow"
+    refused = client.ask("POST", "/api/1.0/predictions/fraud", json=asked | {"role": "loadtest"})
+    said = "role: `loadtest` is not a role of a service: stable, candidate, shadow"
+    assert (refused.status_code, said in refused.json()["message"]) == (400, True)

@@ -174,3 +174,19 @@ def test_how_long_an_answer_took_is_told_only_if_the_service_says_so(tmp_path: P
             assert [" ms" in each for each in told] == [False, True], told
             prediction_log(workspace).rotate()
             assert compact_predictions().rows in (2, 0)
+
+
+def test_a_service_says_which_role_its_predictions_have(workspace: Workspace) -> None:
+    fraud = outside_service("fraud", "1", label_key=["card"], label_window="1d")
+    ids = [fraud.log([{"card": "c1"}], [0.5], role=role)[0] for role in ("stable", "candidate", "shadow")]
+    fraud.label({"key": {"card": "c1"}, "label": 1})
+    for _ in range(2):
+        for role, each in zip(("stable", "candidate", "shadow"), ids, strict=True):
+            assert scan_predictions("fraud", role=role).collect()["id"].to_list() == [each]
+        labels = labelled("fraud").sort("id").collect()
+        assert dict(labels.select("role", "label").iter_rows()) == {"stable": None, "candidate": 1, "shadow": 1}
+        prediction_log(workspace).rotate()
+        compact_predictions()
+    for role in ("loadtest", "", "canary"):
+        with pytest.raises(InvalidError, match=f"role: `{role}` is not a role of a service: stable, candidate, shadow"):
+            fraud.log([{"card": "c1"}], [0.5], role=role)

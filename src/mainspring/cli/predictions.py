@@ -23,7 +23,8 @@ def predictions() -> None:
 @click.option(
     "--role",
     metavar="ROLE",
-    help="Those of this role (stable, shadow, loadtest); at first those of all but `loadtest`.",
+    help="Those of this role: `stable`; `candidate` or `shadow`, as an outside service said when it logged them; or "
+    "`loadtest`, of load tests. At first those of all but `loadtest`.",
 )
 @click.pass_obj
 def list_newest(invocation: Invocation, endpoint: str, limit: int, role: str | None) -> None:

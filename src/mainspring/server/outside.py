@@ -22,6 +22,7 @@ class _Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     route_key: str = ""
     request_id: str = ""
     latency_s: float | None = None
+    role: str = "stable"
 
 
 class _Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,6 +38,7 @@ def _log(records: Records, asked: _Predictions) -> Told:
         route_key=asked.route_key,
         request_id=asked.request_id,
         latency_s=asked.latency_s,
+        role=asked.role,
     )
     return {"ids": ids, "version": service.endpoint.version}
 

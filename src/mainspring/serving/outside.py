@@ -26,7 +26,7 @@ from mainspring.serving.label_rule import LabelRule, Match, Pick, changed_rule, 
 from mainspring.serving.predictions.ids import ids_from
 from mainspring.serving.predictions.keys import plain_floats, plain_key
 from mainspring.serving.predictions.log import prediction_log
-from mainspring.serving.predictions.record import Entry, Source
+from mainspring.serving.predictions.record import DECLARED_ROLES, STABLE, Entry, Source
 from mainspring.workspace import Workspace, current_workspace
 
 _LONGEST_VERSION = 200
@@ -43,25 +43,35 @@ class OutsideService:
         self._intake = LabelIntake(self.endpoint, workspace)
 
     def log(
-        self, inputs: Any, outputs: Any, *, route_key: str = "", request_id: str = "", latency_s: float | None = None
+        self,
+        inputs: Any,
+        outputs: Any,
+        *,
+        route_key: str = "",
+        request_id: str = "",
+        latency_s: float | None = None,
+        role: str = STABLE,
     ) -> list[str]:
         """Log the predictions of one request: `inputs` are records or a table, `outputs` one for each; gives their ids.
 
         An output is a number, a text, true or false, or a dict of probabilities by class. When it returns, they outlive this
         process. What is redacted is left out; if a share is logged, the others have ids, too. How long an answer took is
-        `latency_s`, and null in the log if it isn't given.
+        `latency_s`, and null in the log if it isn't given. The `role` is
+        `stable`, `candidate` of a version that is tried on some requests, or `shadow` of one whose answers nobody is given.
 
         Raises:
             InvalidError: there is not one output for each input, or one is no output; or an input lacks a column of the key by
-                which labels join.
+                which labels join; or there is no such role for a service to have.
             StorageError: the log can't be written; with `log="best-effort"` that is passed over, and counted.
         """
+        if role not in DECLARED_ROLES:
+            raise InvalidError("role", role, f"a role of a service: {', '.join(DECLARED_ROLES)}")
         columns, rows = _columns(inputs, self.endpoint.labels.key)
         answers = _outputs(outputs, rows)
         if not rows:
             return []
         began = None if latency_s is None else time.perf_counter() - latency_s
-        entry = Entry(request_id or new_id(), route_key, began, columns, rows)
+        entry = Entry(request_id or new_id(), route_key, began, columns, rows, role)
         if self.endpoint.log == "off":
             return []
         if self._source.is_required:

@@ -222,7 +222,9 @@ def test_a_request_claims_the_role_of_a_load_test_and_no_other(workspace: Worksp
     prediction_log(workspace).rotate()
     assert compact_predictions(workspace).rows == 2
     assert scan_predictions("doubles").collect()["id"].to_list() == plain
-    with pytest.raises(InvalidError, match="role: `foo` is not a role of predictions: stable, shadow, loadtest"):
+    with pytest.raises(
+        InvalidError, match="role: `foo` is not a role of predictions: stable, candidate, shadow, loadtest"
+    ):
         scan_predictions("doubles", role="foo")
     assert scan_predictions("doubles", role="loadtest").collect()["id"].to_list() == marked
 

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 OUTSIDE = "outside"
 """The runtime of what a service that runs outside answered; its version is its own word, and may be called as a model is."""
-STABLE, SHADOW, LOADTEST = "stable", "shadow", "loadtest"
+STABLE, CANDIDATE, SHADOW, LOADTEST = "stable", "candidate", "shadow", "loadtest"
 """Roles of predictions. What a load test asked for is in the log, and in nothing that is told of an endpoint's predictions."""
-ROLES = (STABLE, SHADOW, LOADTEST)
+DECLARED_ROLES = (STABLE, CANDIDATE, SHADOW)
+"""Those that an outside service may say its predictions have."""
+ROLES = (*DECLARED_ROLES, LOADTEST)
 
 
 class ReadFeatures(msgspec.Struct, frozen=True, array_like=True):
