@@ -38,7 +38,8 @@ def test_an_onnx_file_is_an_endpoint_of_its_name_and_registered_once(workspace: 
     assert endpoint_for(path) == endpoint_for(path) == "my-line"
     assert [str(each) for each in list_model_versions("my-line")] == ["my-line/1"]
     assert load_predictor("my-line")([{"0": 3.0, "1": 5.0}]) == pytest.approx([6.0])
-    assert get_endpoint("my-line").generation == 1
+    bound = get_endpoint("my-line")
+    assert (bound.generation, bound.runtime, bound.runtime_reason) == (1, "native", "it is an ONNX graph itself")
     write_graph(tmp_path / "my line.onnx", slope=3.0)
     assert endpoint_for(path) == "my-line"
     assert (get_endpoint("my-line").serves, get_endpoint("my-line").generation) == ("my-line/2", 2)

@@ -12,6 +12,8 @@ from mainspring.models import ModelVersion, OnnxExport, Timing, expect_graph, fi
 from mainspring.workspace import Workspace
 
 Runtime = Literal["native", "onnx"]
+_CODEC = "onnx"
+"""By which a model is stored that was registered as a graph."""
 ONLINE_ROWS = 1
 """The rows of a request to be expected: where more wait, the batch is larger, but nobody waits for it then."""
 
@@ -27,7 +29,8 @@ def proposed_runtime(version: ModelVersion, rows: int, workspace: Workspace) -> 
     """The runtime that answered so many rows faster when the version's graph was made; the model itself if there is none."""
     found = find_onnx_export(version, workspace)
     if found is None:
-        return Proposal("native", "there was no ONNX graph of it then")
+        is_graph = version.encoded is not None and version.encoded.codec == _CODEC
+        return Proposal("native", "it is an ONNX graph itself" if is_graph else "there was no ONNX graph of it then")
     if find_spec("onnxruntime") is None:
         return Proposal("native", "onnxruntime is not installed here")
     is_native_faster = found.native_faster_from is not None and rows >= found.native_faster_from
