@@ -13,8 +13,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from sklearn.linear_model import LinearRegression
 
+from mainspring.cli.main import cli
 from mainspring.data import dataset
 from mainspring.models import register
 from mainspring.workspace import Workspace, using
@@ -112,3 +114,19 @@ def test_an_interrupted_one_says_that_it_waits_for_the_parts_that_were_begun(
     (tmp_path / "answer").touch()
     assert seen.process.wait(30) == 130
     assert seen.shows("Interrupted.")
+
+
+@pytest.mark.one_backend("the query isn't run")
+def test_a_query_whose_datasets_are_not_named_is_told_how_to_name_them(tmp_path: Path) -> None:
+    (tmp_path / "mainspring.toml").write_text('name = "rows"\n')
+    for query, said in (
+        (
+            "SELECT * FROM tx",
+            "--query: `tx` is not a table that it has. Name the datasets of the query with `--from tx`.",
+        ),
+        ("SELECT nothing", "SQL: "),
+    ):
+        done = CliRunner().invoke(cli, ["-C", str(tmp_path), "predict", "fraud", "--query", query, "--to", "z"])
+        assert done.exit_code == 1
+        assert said in done.output
+        assert ("--from" in done.output) == ("tx" in query)

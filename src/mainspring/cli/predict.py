@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,10 +93,18 @@ def _given(data: str) -> str | Path:
 
 def _queried(invocation: Invocation, query: str, tables: tuple[str, ...]) -> tuple[Any, Any]:
     from mainspring.data import get_dataset_version, scan_query
+    from mainspring.errors import InvalidError
 
     pairs = [(name, ref or name) for name, _, ref in (table.partition("=") for table in tables)]
     versions = {name: get_dataset_version(ref, invocation.workspace) for name, ref in pairs}
-    return scan_query(query, versions), list(versions.values())
+    try:
+        return scan_query(query, versions), list(versions.values())
+    except InvalidError as error:
+        unknown = re.search(r"Table with name (\S+) does not exist", str(error))
+        if unknown is None:
+            raise
+        hint = f"Name the datasets of the query with `--from {unknown[1]}`."
+        raise InvalidError("--query", unknown[1], "a table that it has", hint) from error
 
 
 def _said(done: BatchPrediction) -> str:
