@@ -129,9 +129,9 @@ def parted(awaited: list[Label], hour: Hour) -> tuple[list[Label], list[Label]]:
     return known, [label for label in awaited if label.known_at > hour.begins]
 
 
-def lived_through(url: str, lived: list[Hour]) -> tuple[list[float], list[str], list[Label]]:
-    """The predictions of these hours, their ids, and the labels that were sent, each when it was known."""
-    answers, predictions, awaited, sent = [], [], [], []
+def lived_through(url: str, lived: list[Hour]) -> tuple[list[float], list[str]]:
+    """The predictions of these hours, and their ids; their labels are sent, each when it was known."""
+    answers, predictions, awaited = [], [], []
     for hour in lived:
         told(hour)
         settled(hour)
@@ -139,9 +139,9 @@ def lived_through(url: str, lived: list[Hour]) -> tuple[list[float], list[str], 
         tell(url, known)
         found, ids = ask(url, hour)
         answers, predictions = answers + found, predictions + ids
-        awaited, sent = awaited + labels(hour, ids), sent + known
+        awaited += labels(hour, ids)
     tell(url, awaited)  # and those of the last evening
-    return answers, predictions, sent + awaited
+    return answers, predictions
 
 
 def promoted(page: report.Page, version: ModelVersion) -> None:
@@ -182,16 +182,16 @@ def main() -> None:
             mainspring("features", "materialize", "--full", "--until", f"{lived[0].begins:%Y-%m-%dT%H:%M:%S}")
             with running("features", "feed", "--follow"):
                 url, before = address(server), time.perf_counter()
-                answers, predictions, sent = lived_through(url, lived)
+                answers, predictions = lived_through(url, lived)
                 seconds = time.perf_counter() - before
     title = f"Endpoint {ENDPOINT}, which serves {version} as {TARGET}"
     flights = [flight for hour in lived for flight in hour.flights]
     report.of_the_endpoint(page, title, flights, answers, url=url, seconds=seconds)
     with Workspace.open(HERE) as workspace, using(workspace):
-        report.of_the_labels(page, sent, ENDPOINT)
+        report.of_the_labels(page, predictions, ENDPOINT)
     mainspring("stream", "ingest", features.arrivals.name)  # the month in batch reads what it brings
     with beside("predict", ENDPOINT, "--from", "flights", "--time", "time_hour", "--to", PREDICTED, "--query", MONTH):
-        report.of_the_parity(page, asked("features", "verify", SERVICE))
+        report.of_the_parity(page, asked("features", "verify", SERVICE), asked=len(flights))
     with Workspace.open(HERE) as workspace, using(workspace):
         report.of_the_batch(page, PREDICTED, flights, answers)
     likeliest = max(range(len(answers)), key=answers.__getitem__)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 from flights.features import NEW_YORK
-from flights.live import ASKED_AT, Label
+from flights.live import ASKED_AT
 from flights.months import APART, DATASET, Delivery
 from rich.console import Console
 from rich.padding import Padding
@@ -246,15 +246,16 @@ def _span(flights: list[dict]) -> str:
     return f"{len(days)} days, {min(days):%d %b} to {max(days):%d %b}"
 
 
-def of_the_labels(page: Page, sent: list[Label], endpoint: str) -> None:
-    """Labels that came as late as they were, and what they say of the predictions in the log."""
-    waits = sorted(label.known_at - label.asked_at for label in sent)
+def of_the_labels(page: Page, predictions: list[str], endpoint: str) -> None:
+    """The labels of these predictions, as the record has them: how late they came, and what they say."""
+    wait = (pl.col("label_known_at") - pl.col("features_at")).alias("wait")
+    is_theirs = pl.col("id").is_in(predictions) & pl.col("label").is_not_null()
+    logged = labelled(endpoint).filter(is_theirs).select("output", "label", wait).collect()
+    waits = logged["wait"].sort().to_list()
     told = (
-        f"{len(sent):,} labels came, each when its flight had arrived: the first {_hours(waits[0])} after it was asked about,"
+        f"{len(waits):,} labels came, each when its flight had arrived: the first {_hours(waits[0])} after it was asked about,"
         f" half of them within {_hours(waits[len(waits) // 2])}, the last after {_hours(waits[-1])}."
     )
-    ids = [label.prediction for label in sent]
-    logged = labelled(endpoint).filter(pl.col("id").is_in(ids)).select("output", "label").collect()
     late, rank = logged["label"], logged["output"].rank()
     area = (rank.filter(late).sum() - late.sum() * (late.sum() + 1) / 2) / (late.sum() * (~late).sum())
     joined = (
@@ -304,13 +305,14 @@ def _hours(wait: timedelta) -> str:
     return f"{wait // timedelta(hours=1)} h {wait % timedelta(hours=1) // timedelta(minutes=1):02} min"
 
 
-def of_the_parity(page: Page, found: dict) -> None:
+def of_the_parity(page: Page, found: dict, asked: int) -> None:
     """Whether the features that were served are those that the offline path gives, bit for bit."""
     table = _table("view", ">served", ">the same bits", ">differ", ">behind what was known")
     for view in found["views"]:
         differ = f"{view['mismatched']:,}" if view["mismatched"] else "[green]0[/green]"
         table.add_row(view["view"], f"{view['vectors']:,}", f"{view['verified']:,}", differ, f"{view['stale']:,}")
-    told = f"{found['vectors']:,} vectors were read for the flights and computed again from the datasets:"
+    before = ", in this demo and those before," if found["vectors"] > asked else ""
+    told = f"{found['vectors']:,} vectors were read for the flights{before} and computed again from the datasets:"
     page.section("Parity of training and serving", told, "", table)
 
 

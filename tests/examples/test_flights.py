@@ -221,6 +221,7 @@ def test_served_features_are_those_of_training_bit_for_bit(
     """Of both demos: the months are lived through again with the store fed up to its end, and the answers are the same."""
     found = document(project, "features", "verify", "late")
     assert (found["vectors"], found["verified"], found["mismatched"], found["stale"]) == (5_144, 5_144, 0, 0)
+    assert "  5,144 vectors were read for the flights, in this demo and those before, and computed" in again.stdout
     parts = [text.partition("Endpoint delays")[2] for text in ((project / "first.txt").read_text(), again.stdout)]
     first, second = (
         re.findall(r"^  .*(?: min | % ).*$", part.partition("Labels, as late")[0], re.MULTILINE) for part in parts

@@ -51,18 +51,17 @@ def told(hour: Hour) -> None:
 
 
 class Label(msgspec.Struct, frozen=True):
-    """Whether a flight came late, of the prediction with this id, and when it was asked and known."""
+    """Whether a flight came late, of the prediction with this id, and when that was known."""
 
     prediction: str
     late: bool
-    asked_at: datetime
     known_at: datetime
 
 
 def labels(hour: Hour, predictions: list[str]) -> list[Label]:
     """What will be known of an hour's flights, whose predictions have these ids."""
     return [
-        Label(prediction, flight["late"], hour.begins, flight["known_at"])
+        Label(prediction, flight["late"], flight["known_at"])
         for prediction, flight in zip(predictions, hour.flights, strict=True)
     ]
 
