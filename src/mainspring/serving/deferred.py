@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from threading import Lock
 from typing import Any
@@ -26,13 +27,16 @@ class DeferredPredictor(Predictor):
     def __init__(self, signature: Signature, input_kind: InputKind, load: Callable[[], Predictor]) -> None:
         super().__init__(Absent(), signature, input_kind)
         self._load, self._loading = load, Lock()
+        self.when_loaded: Callable[[float], None] = lambda _: None  # is told how many seconds it took
         self._found: Predictor | None = None
 
     @property
     def _loaded(self) -> Predictor:
         with self._loading:
             if self._found is None:
+                began = time.monotonic()
                 self._found = self._load()
+                self.when_loaded(time.monotonic() - began)
             return self._found
 
     def answer(self, columns: Columns, rows: int) -> list[Prediction]:

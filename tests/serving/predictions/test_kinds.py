@@ -32,7 +32,7 @@ ANY = st.recursive(
 MOMENT = datetime(2026, 1, 31, tzinfo=UTC)
 
 
-@settings(max_examples=40)
+@settings(max_examples=12)
 @given(first=ANY, second=ANY)
 @example(first=1, second=[1])
 @example(first=True, second={"a": 1})
@@ -63,7 +63,7 @@ def test_values_of_any_two_kinds_are_read_back_before_and_after_compaction(first
         assert after == before
 
 
-@settings(max_examples=40)
+@settings(max_examples=12)
 @given(first=ANY, second=ANY)
 @example(first=1, second=[1])
 @example(first=1, second={"a": 1})

@@ -29,6 +29,7 @@ from mainspring.serving.batch.inputs import BLOCK_ROWS, Input, read_input
 from mainspring.serving.batch.parts import Part, PartStore, begun_at
 from mainspring.serving.batch.progress import Listener, Meter
 from mainspring.serving.batch.threads import at_once, read_ahead
+from mainspring.serving.deferred import DeferredPredictor
 from mainspring.serving.endpoint import Endpoint, expect_inside, used_endpoint
 from mainspring.serving.online import OnlinePredictor, load_predictor
 from mainspring.serving.runtime import Proposal, Runtime, proposed_runtime
@@ -100,6 +101,8 @@ def predict_batch(
         )
         stack.callback(predictor.close)
         meter = Meter(progress)
+        if isinstance(predictor.predictor, DeferredPredictor):  # which is loaded by the first part that is answered
+            predictor.predictor.when_loaded = meter.leave_out
         given = read_input(data, workspace, stack, source, predictor.takes.inputs)
         if isinstance(data, Path):
             source = source or data

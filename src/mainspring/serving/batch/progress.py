@@ -54,6 +54,10 @@ class Meter:
         self._total, self._began = total, time.monotonic()
         self.tell("predicting")
 
+    def leave_out(self, seconds: float) -> None:
+        """So many seconds since the beginning were not of predicting, as those in which the model was loaded."""
+        self._began += seconds
+
     def add(self, rows: int, *, reused: bool) -> None:
         """So many rows more are done."""
         self.rows += rows
