@@ -43,21 +43,15 @@ class OutsideService:
         self._intake = LabelIntake(self.endpoint, workspace)
 
     def log(
-        self,
-        inputs: Any,
-        outputs: Any,
-        *,
-        route_key: str = "",
-        request_id: str = "",
-        latency_s: float | None = None,
+        self, inputs: Any, outputs: Any, *, route_key: str = "", request_id: str = "", latency_s: float | None = None,
         role: str = STABLE,
-    ) -> list[str]:
+    ) -> list[str]:  # fmt: skip
         """Log the predictions of one request: `inputs` are records or a table, `outputs` one for each; gives their ids.
 
         An output is a number, a text, true or false, or a dict of probabilities by class. When it returns, they outlive this
         process. What is redacted is left out; if a share is logged, the others have ids, too. How long an answer took is
-        `latency_s`, and null in the log if it isn't given. The `role` is
-        `stable`, `candidate` of a version that is tried on some requests, or `shadow` of one whose answers nobody is given.
+        `latency_s`, and null in the log if it isn't given. The `role` is `stable`, `candidate` of a version that is tried on
+        some requests, or `shadow` of one whose answers nobody is given.
 
         Raises:
             InvalidError: there is not one output for each input, or one is no output; or an input lacks a column of the key by

@@ -197,7 +197,7 @@ class SqliteDriver:
         """
         while True:
             held = self._hold()
-            if held.at_work:  # to wait for it would be for ever
+            if held.at_work and held.lock.locked():  # to wait for it would be for ever
                 raise ConflictError(f"{self.place}: a signal's handler can't use it while its thread does")
             held.take()
             if not held.closed:
@@ -348,7 +348,7 @@ class _Process:
         for held in self.connections:
             if held.queue is not None:
                 os.close(held.queue)  # the parent's place in the queue must end with the parent
-            held.closed = True
+            held.closed, held.writing = True, False  # and to undo a transaction is the parent's, too
             self.inherited.setdefault(held.path, []).append(held)
         self.connections = set()
 

@@ -15,6 +15,7 @@ from polars.testing import assert_frame_equal
 from mainspring.serving import OutsideService, outside_service
 from mainspring.serving.feedback import coverage, labelled, labels_of
 from mainspring.serving.predictions import compact_predictions, find_prediction, prediction_log, scan_predictions
+from mainspring.serving.predictions.frames import typed_column
 from mainspring.workspace import Workspace, using
 
 pytestmark = pytest.mark.one_backend("tables are made above every store")
@@ -81,6 +82,22 @@ def test_values_of_any_two_kinds_that_lie_in_parts_of_their_own_are_read_as_one_
             compact_predictions(workspace)
         fraud.label({"key": {"card": "c1"}, "label": 1})
         assert _read(fraud, ids, [])["labels"] == [[], [1.0]]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([["a"], [{"a": 1}, {"b": 2}]], ["['a']", "[{'a': 1}, {'b': 2}]"]),
+        ([[1, "a"], [{"a": 1}]], ["[1, 'a']", "[{'a': 1}]"]),
+        ([["a"], [1, 2]], ["['a']", "[1, 2]"]),
+        ([{"a": 1}, {"a": "x"}], ["{'a': 1}", "{'a': 'x'}"]),
+        ([{}, {"a": 1}], [{"a": None}, {"a": 1}]),
+        ([[1], None, [2.5]], [[1.0], None, [2.5]]),
+    ],
+    ids=range(6),
+)
+def test_nothing_within_a_value_is_lost_beside_others(values: list[Any], told: list[Any]) -> None:
+    assert typed_column("input.x", values).to_list() == told
 
 
 def _read(fraud: OutsideService, ids: list[str], of_other: list[str]) -> dict[str, Any]:

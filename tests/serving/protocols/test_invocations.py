@@ -154,5 +154,16 @@ def test_an_empty_line_of_one_column_is_a_missing_value() -> None:
     assert read(takes, table.write_csv().encode()).columns == {"a": [1.0, None, 3.0, None]}
     assert read(takes, table.write_csv(include_header=False).encode()).columns == {"a": [1.0, None, 3.0, None]}
     for dtype in ("f64", "str"):
-        with pytest.raises(RequestError, match=r"\[1\].a: null, expected"):
-            read(Signature((Field("a", dtype),)), b"a\n1\n\n3\n")
+        required = Signature((Field("a", dtype),))  # which an empty line can't be a value of
+        for body in (b"a\n1\n\n3\n", b"\na\n1\n3\n\n"):
+            assert len(read(required, body).columns["a"]) == 2
+
+
+def test_a_first_row_may_be_of_missing_values_alone() -> None:
+    for names in ("xy", "a"):
+        takes = Signature(tuple(Field(name, "f64", nullable=True) for name in names))
+        body = ",".join("" for _ in names).encode() + b"\n" + b",".join(b"1" for _ in names) + b"\n"
+        for header in ("", "absent"):
+            assert read(takes, body, header).columns == {key: [None, 1.0] for key in names}
+    unnamed = Signature((Field("", "f64", nullable=True), Field("x", "f64", nullable=True)))
+    assert told(unnamed, b",\n1,2\n", "") == 400

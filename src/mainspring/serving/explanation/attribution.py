@@ -88,7 +88,7 @@ def _background(
     for table in _tables(version, workspace):
         try:
             frame = as_polars(load(table.encoded, workspace.blobs), drop_index=True)
-        except MainspringError:  # its bytes were removed since: other rows have to do
+        except (MainspringError, ValueError, TypeError):  # its bytes were removed since, or a column is of no one type
             continue
         if {*inputs} <= {*frame.columns}:
             every = max(frame.height // _ROWS, 1)

@@ -103,7 +103,6 @@ def _route(request: Batch) -> bytes:
 
 
 def _logged(target: Target, since: datetime | None, until: datetime | None, workspace: Workspace | None) -> Records:
-
     if target.path:
         raise InvalidError("logged", str(target), "an address without a path, whose server has the endpoint's name")
     requests = logged_batches(_described(target), since, until, most=_MOST_RECORDS, workspace=workspace)
@@ -126,10 +125,8 @@ def _inference(target: Target, inputs: Sequence[dict[str, Any]], request: Batch)
         parts.append(data)
     text = msgspec.json.encode({"inputs": abouts, "parameters": {"binary_data_output": True}})
     body = text + b"".join(parts)
-    more = b"Inference-Header-Content-Length: %d\r\nContent-Type: application/octet-stream\r\n" % len(text) + _route(
-        request
-    )
-    return target.head(f"{model_path(target.endpoint)}/infer", len(body), more) + body
+    more = b"Inference-Header-Content-Length: %d\r\nContent-Type: application/octet-stream\r\n" % len(text)
+    return target.head(f"{model_path(target.endpoint)}/infer", len(body), more + _route(request)) + body
 
 
 def _element(value: Any, datatype: str) -> Any:

@@ -204,7 +204,21 @@ def _held(values: Sequence[Any], declared: str) -> Sequence[Any]:
 def _made(name: str, values: Sequence[Any], dtype: Any) -> pl.Series | None:
     """A column that holds all of these values; None if there is none."""
     made = _lossy(name, values, dtype)
-    return made if made is not None and made.null_count() == values.count(None) else None
+    if made is None or made.null_count() != values.count(None):
+        return None
+    if dtype is None and made.dtype.is_nested():  # within which a null may stand for what it can't hold, or a text
+        found = made.to_list()
+        return made if found == values or all(map(_is_same, found, values)) else None
+    return made
+
+
+def _is_same(found: Any, given: Any) -> bool:
+    """Whether a value is what was given. Structs have nulls for what a mapping lacks."""
+    if isinstance(given, list | tuple):
+        return isinstance(found, list) and len(found) == len(given) and all(map(_is_same, found, given))
+    if isinstance(given, dict):
+        return isinstance(found, dict) and all(_is_same(found.get(name), each) for name, each in given.items())
+    return bool(found == given or (found != found and given != given))
 
 
 def _lossy(name: str, values: Sequence[Any], dtype: Any) -> pl.Series | None:
@@ -247,6 +261,16 @@ def told(column: pl.Series) -> pl.Series:
 def _told(name: str, values: Sequence[Any], texts: pl.Series) -> pl.Series:
     """These texts, and where there is none, the values as Python tells them."""
     told = [
-        str(value) if text is None and value is not None else text for value, text in zip(values, texts, strict=True)
+        str(_without_nulls(value)) if text is None and value is not None else text
+        for value, text in zip(values, texts, strict=True)
     ]
     return pl.Series(name, told, dtype=pl.String)
+
+
+def _without_nulls(value: Any) -> Any:
+    """A value without what its mappings have as null: a struct that it was kept in may have had more fields."""
+    if isinstance(value, list | tuple):
+        return [_without_nulls(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+    return value

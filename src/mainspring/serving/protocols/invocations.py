@@ -138,8 +138,9 @@ class Invocations:
             rows = list(csv.reader(io.StringIO(_decoded(body, encoding), newline="")))
         except (UnicodeDecodeError, csv.Error) as error:
             raise RequestError(400, f"This is no CSV: {error}.") from error
-        if len(self._names) > 1 or any(len(row) > 1 for row in rows):
-            rows = [*filter(None, rows)]  # of one column an empty line is a missing value, as Polars writes it
+        may_be_missing = len(self._names) == 1 and self._nullable.issuperset(self._names)  # as Polars writes it
+        if not may_be_missing or any(len(row) > 1 for row in rows):
+            rows = [*filter(None, rows)]
         if not rows:
             raise empty(f"a table in CSV with the columns {shorten(', '.join(self._names), 200)}")
         if not self._has_header(rows[0], header):
@@ -170,8 +171,10 @@ class Invocations:
         if is_named and _ANY_TEXT.issuperset(self._types.values()) and not any(map(_may_be_value, first)):
             return True
         is_like = _alike(self._names) == _alike(first)
-        cells = zip(self._names, first, strict=False)  # an empty line has none
-        if not is_like and any(text and self._types[name] not in _ANY_TEXT for name, text in cells):
+        cells = zip(self._names, first or _EMPTY, strict=True)
+        no_texts = [text for name, text in cells if self._types[name] not in _ANY_TEXT]
+        are_values = any(no_texts) or (len(no_texts) == len(self._names) and "" not in self._names)
+        if not is_like and are_values:
             return False
         if is_like:
             why = f"it has the columns' names{'' if is_named else ' but for case or spaces'}, and values that they take"
