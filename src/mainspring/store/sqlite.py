@@ -313,6 +313,13 @@ class SqliteDriver:
         return StorageError(self.place, str(error))
 
 
+class _Forks(threading.local):
+    """What the forks of this thread hold, the last first: a signal's handler may fork while its thread does."""
+
+    def __init__(self) -> None:
+        self.locks: list[ExitStack] = []
+
+
 class _Process:
     """The connections of this process. From before a fork until after it none is opened, nor at work if that ends soon."""
 
@@ -324,23 +331,24 @@ class _Process:
 
     def _renew(self) -> None:
         self.opening = threading.RLock()
-        self._locks = ExitStack()
+        self._forks = _Forks()
 
     def before_fork(self) -> None:
         """Close what is at rest; threads at work get a moment to finish, but for this one, which can't meanwhile."""
-        until = time.monotonic() + _FORK_PATIENCE_S
+        until, locks = time.monotonic() + _FORK_PATIENCE_S, ExitStack()
+        self._forks.locks.append(locks)
         if self.opening.acquire(timeout=_FORK_PATIENCE_S):
-            self._locks.callback(self.opening.release)
+            locks.callback(self.opening.release)
         for held in list(self.connections):
             if held.thread == threading.get_ident() and held.at_work:
                 continue
             if held.lock.acquire(timeout=max(until - time.monotonic(), 0.0)):
-                self._locks.callback(held.lock.release)
+                locks.callback(held.lock.release)
                 held.close()
 
     def after_in_parent(self) -> None:
         """Let the others go on."""
-        self._locks.close()
+        self._forks.locks.pop().close()
 
     def after_in_child(self) -> None:
         """Note what could not be closed."""
